@@ -1,0 +1,48 @@
+//! Sources as plugins.
+
+use super::registry::{self, Settings};
+use crate::data::source::SharedSource;
+use std::path::{Path, PathBuf};
+
+/// Settings of a source, which open it. Relative paths in the settings are resolved by the spec loader against the file that states them: a
+/// source says which keys hold paths in [`SourceSettings::PATH_KEYS`].
+pub trait SourceSettings: Settings {
+    /// Keys whose strings (or arrays of strings) are paths or globs.
+    const PATH_KEYS: &'static [&'static str] = &[];
+
+    /// Opens the source. `files` replace the files of the settings (scoring other rows); a source without files refuses them.
+    ///
+    /// # Errors
+    /// Names the file or glob that is missing.
+    fn open(&self, files: Option<&[PathBuf]>, stages: &[String]) -> anyhow::Result<SharedSource>;
+}
+
+/// What the registry keeps of a source.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceBuild {
+    /// See [`SourceSettings::PATH_KEYS`].
+    pub path_keys: &'static [&'static str],
+    /// Decodes the settings and opens.
+    pub open: fn(&toml::Table, Option<&[PathBuf]>, &[String]) -> anyhow::Result<SharedSource>,
+}
+impl SourceBuild {
+    /// Of these settings.
+    #[must_use]
+    pub const fn of<S: SourceSettings>() -> Self {
+        Self { path_keys: S::PATH_KEYS, open: |table, files, stages| registry::decode::<S>(table)?.open(files, stages) }
+    }
+}
+
+/// The source plugin that reads a file, by its name's ending: `.parquet`, or `.csv`, `.tsv` (and `.gz` of these).
+#[must_use]
+pub fn kind_of_file(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    let stem = name.strip_suffix(".gz").unwrap_or(&name);
+    if stem.ends_with(".parquet") {
+        Some("parquet")
+    } else if stem.ends_with(".csv") || stem.ends_with(".tsv") {
+        Some("csv")
+    } else {
+        None
+    }
+}
