@@ -1,10 +1,14 @@
 //! The machinery of `esmm-funnel`.
 
+pub use burn;
 pub use inventory;
 
 pub mod data;
+pub mod device;
 pub mod diagnostic;
+pub mod embedding;
 pub mod graph;
 pub mod metrics;
+pub mod optim;
 pub mod plugin;
 pub mod spec;

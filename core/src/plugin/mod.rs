@@ -1,20 +1,29 @@
 //! The public traits, the registry, the register macros and the conformance kit.
 
+pub mod encoder;
+pub mod input;
+pub mod module;
+pub mod objective;
 pub mod registry;
 pub mod source;
+pub mod tower;
 
+pub use encoder::{Encoder, EncoderBuild, EncoderSettings, EncoderShape};
+pub use input::{PartShape, StageInput, StageOutput, StageShape};
+pub use objective::{Head, LossWords, Objective, ObjectiveBuild, ObjectiveSettings, Term};
 pub use registry::{Kind, Plugin, Settings};
 pub use source::{SourceBuild, SourceSettings};
+pub use tower::{Tower, TowerBuild, TowerSettings};
 
 /// How a plugin is made, per kind.
 #[derive(Debug, Clone, Copy)]
 pub enum Build {
     /// A tower.
-    Tower(()),
+    Tower(TowerBuild),
     /// An encoder.
-    Encoder(()),
+    Encoder(EncoderBuild),
     /// An objective.
-    Objective(()),
+    Objective(ObjectiveBuild),
     /// A source.
     Source(SourceBuild),
 }
@@ -44,5 +53,29 @@ macro_rules! __register {
 macro_rules! register_source {
     ($name:literal, $settings:ty) => {
         $crate::__register!($name, $settings, $crate::plugin::Build::Source($crate::plugin::SourceBuild::of::<$settings>()));
+    };
+}
+
+/// Registers settings that implement [`TowerSettings`] under a name: `register_tower!("mlp", Mlp);`
+#[macro_export]
+macro_rules! register_tower {
+    ($name:literal, $settings:ty) => {
+        $crate::__register!($name, $settings, $crate::plugin::Build::Tower($crate::plugin::TowerBuild::of::<$settings>()));
+    };
+}
+
+/// Registers settings that implement [`EncoderSettings`] under a name: `register_encoder!("concat", Concat);`
+#[macro_export]
+macro_rules! register_encoder {
+    ($name:literal, $settings:ty) => {
+        $crate::__register!($name, $settings, $crate::plugin::Build::Encoder($crate::plugin::EncoderBuild::of::<$settings>()));
+    };
+}
+
+/// Registers settings that implement [`ObjectiveSettings`] under a name: `register_objective!("entire_space", EntireSpace);`
+#[macro_export]
+macro_rules! register_objective {
+    ($name:literal, $settings:ty) => {
+        $crate::__register!($name, $settings, $crate::plugin::Build::Objective($crate::plugin::ObjectiveBuild::of::<$settings>()));
     };
 }

@@ -1,0 +1,145 @@
+//! Table rows → input columns.
+
+use super::Tables;
+use super::plan::bag_scale;
+use crate::data::{GroupBatch, GroupFields};
+use rayon::prelude::*;
+
+/// The input of one group, `[N, W]` row-major: single fields, pooled bags, numbers.
+#[must_use]
+pub fn gather(tables: &Tables, fields: &GroupFields, members: &GroupBatch) -> Vec<f32> {
+    const MEMBERS: usize = 128;
+    let (f, k, dim) = (fields.singles.len(), fields.numbers.len(), tables.dim());
+    let width = (f + fields.bags.len()) * dim + k;
+    let mut x = vec![0.0f32; members.size * width];
+    if width == 0 {
+        return x;
+    }
+    let first: Vec<usize> = fields.singles.iter().map(|s| tables.first_row(s.table)).collect();
+    x.par_chunks_mut(MEMBERS * width).enumerate().for_each(|(chunk, x)| {
+        for (i, x) in x.chunks_exact_mut(width).enumerate() {
+            let member = chunk * MEMBERS + i;
+            for ((x, row), first) in x.chunks_exact_mut(dim).zip(&members.singles[member * f..][..f]).zip(&first) {
+                x.copy_from_slice(tables.row(first + *row as usize));
+            }
+            for (b, (shape, bag)) in fields.bags.iter().zip(&members.bags).enumerate() {
+                let range = bag.offsets[member] as usize..bag.offsets[member + 1] as usize;
+                let scale = bag_scale(shape.pooling, bag.weights.get(range.clone()), range.len());
+                let (out, first) = (&mut x[(f + b) * dim..][..dim], tables.first_row(shape.field.table));
+                for at in range {
+                    let weight = scale * bag.weights.get(at).copied().unwrap_or(1.0);
+                    for (o, w) in out.iter_mut().zip(tables.row(first + bag.rows[at] as usize)) {
+                        *o += weight * w;
+                    }
+                }
+            }
+            x[width - k..].copy_from_slice(&members.numbers[member * k..][..k]);
+        }
+    });
+    x
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_precision_loss)]
+mod tests {
+    use super::*;
+    use crate::data::{BagBatch, BagField, Batch, Field, Fields, NumberField, TableShape};
+    use crate::embedding::Plan;
+    use crate::optim::Rule;
+    use crate::spec::{Optimizer, Pooling};
+
+    fn fields() -> Fields {
+        let field = |name: &str, table| Field { name: name.into(), feature: name.into(), table };
+        let bag = |name: &str, table, pooling| BagField { field: field(name, table), pooling };
+        Fields {
+            groups: vec![
+                GroupFields {
+                    name: "row".into(),
+                    singles: vec![field("item", 0), field("shop", 1)],
+                    bags: vec![bag("tags", 0, Pooling::Mean)],
+                    numbers: vec![NumberField { name: "price".into(), feature: "price".into(), is_missing: false }],
+                },
+                GroupFields { name: "user".into(), singles: vec![field("user", 1)], bags: vec![bag("seen", 0, Pooling::Sum)], numbers: vec![] },
+            ],
+            tables: vec![TableShape { name: "item".into(), rows: 6 }, TableShape { name: "shop".into(), rows: 4 }],
+            aux: vec![],
+        }
+    }
+    fn batch() -> Batch {
+        Batch {
+            size: 3,
+            groups: vec![
+                GroupBatch {
+                    size: 3,
+                    index: vec![],
+                    singles: vec![2, 3, 5, 3, 2, 0],
+                    bags: vec![BagBatch { offsets: vec![0, 2, 2, 5], rows: vec![2, 4, 1, 1, 5], weights: vec![1., 3., 0.5, 0.5, 2.] }],
+                    numbers: vec![0.5, -1.0, 2.0],
+                },
+                GroupBatch {
+                    size: 2,
+                    index: vec![1, 0, 1],
+                    singles: vec![3, 1],
+                    bags: vec![BagBatch { offsets: vec![0, 1, 4], rows: vec![2, 2, 3, 2], weights: vec![] }],
+                    numbers: vec![],
+                },
+            ],
+            ..Batch::default()
+        }
+    }
+
+    /// Loss Σ c·x with fixed c: its gradient by every table weight, by central differences, against plan and segment sum.
+    #[test]
+    fn gradients_reach_the_rows_they_came_from() {
+        let (fields, batch) = (fields(), batch());
+        let mut tables = Tables::new(&fields.tables, 2, 1.0, 5);
+        let widths = [7usize, 4];
+        let loss = |t: &Tables| -> f64 {
+            let mut sum = 0.0;
+            for (g, (f, m)) in fields.groups.iter().zip(&batch.groups).enumerate() {
+                for (i, x) in gather(t, f, m).iter().enumerate() {
+                    sum += f64::from(*x) * coefficient(g, i);
+                }
+            }
+            sum
+        };
+        fn coefficient(group: usize, i: usize) -> f64 {
+            ((i * 7 + group * 3) % 11) as f64 / 4.0 - 1.0
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        let dx: Vec<Vec<f32>> =
+            (0..2).map(|g| (0..batch.groups[g].size * widths[g]).map(|i| coefficient(g, i) as f32).collect()).collect();
+        let mut plan = Plan::default();
+        for _ in 0..2 {
+            plan.build(&tables, &fields, &batch);
+        }
+        let mut gradient = Vec::new();
+        plan.segment_sum(&[&dx[0], &dx[1]], &widths, 2, &mut gradient);
+        assert_eq!(plan.unique(), [1, 2, 3, 4, 5, 6, 7, 9]);
+        for row in 0..tables.rows() {
+            for column in 0..2 {
+                let mut moved = [tables.clone(), tables.clone()];
+                for (t, h) in moved.iter_mut().zip([1e-2f32, -1e-2]) {
+                    let mut all: Vec<_> = t.named_weights_mut().collect();
+                    let (table, at) = if row < 6 { (0, row) } else { (1, row - 6) };
+                    all[table].1[at * 2 + column] += h;
+                }
+                let expected = (loss(&moved[0]) - loss(&moved[1])) / 2e-2;
+                let found = plan.unique().iter().position(|r| *r as usize == row).map_or(0.0, |s| gradient[s * 2 + column]);
+                assert!((expected - f64::from(found)).abs() < 1e-3, "row {row}: {found} against {expected}");
+            }
+        }
+        // The update moves these rows and no others.
+        let optimizer = Optimizer::Sgd { lr: 0.1, l2: 0.0 };
+        tables.prepare(&optimizer);
+        let before = tables.clone();
+        tables.update(&plan, &gradient, &Rule::at(&optimizer, 1, 1.0));
+        for row in 0..tables.rows() {
+            let slot = plan.unique().iter().position(|r| *r as usize == row);
+            for c in 0..2 {
+                let expected = before.row(row)[c] - slot.map_or(0.0, |s| 0.1 * gradient[s * 2 + c]);
+                assert!((tables.row(row)[c] - expected).abs() < 1e-6);
+            }
+        }
+    }
+}
