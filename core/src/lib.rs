@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod embedding;
 pub mod graph;
 pub mod metrics;
+pub mod model;
 pub mod optim;
 pub mod plugin;
 pub mod spec;

@@ -1,0 +1,3 @@
+//! Encoders.
+
+pub mod concat;

@@ -1,0 +1,3 @@
+//! Objectives.
+
+pub mod entire_space;

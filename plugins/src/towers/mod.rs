@@ -1,0 +1,4 @@
+//! Towers.
+
+pub mod linear;
+pub mod mlp;
