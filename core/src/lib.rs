@@ -12,4 +12,6 @@ pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod plugin;
+pub mod run;
 pub mod spec;
+pub mod train;

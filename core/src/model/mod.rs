@@ -1,10 +1,12 @@
 //! Embeddings, encoder and towers, put together for a funnel.
 
 mod build;
+mod persist;
 mod score;
 mod step;
 
 pub use build::ModelPlan;
+pub use persist::Loaded;
 pub use score::ScoreModel;
 pub use step::{Gradients, StepInput, TermValue};
 

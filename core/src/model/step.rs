@@ -64,6 +64,8 @@ pub struct TermValue {
 pub struct Gradients {
     /// The loss, summand by summand.
     pub terms: Vec<TermValue>,
+    /// Per stage `[B]`: the logits of the forward pass.
+    pub logits: Vec<Vec<f32>>,
     /// Of the encoder's parameters, unless it has none.
     pub encoder: Option<GradientsParams>,
     /// Of each tower's parameters.
@@ -136,6 +138,7 @@ impl Model {
         let mut grads = loss.backward();
         let dz: Vec<Tensor<Bk, 1>> =
             heads.iter().map(|h| h.grad_remove(&mut grads).unwrap_or_else(|| h.clone().inner().zeros_like())).collect();
+        let logits_host = heads.iter().map(|h| host(h.clone().inner())).collect::<Result<_>>()?;
         let biases = dz.iter().map(|d| d.clone().sum().into_scalar()).collect();
 
         // Back through the towers, side by side.
@@ -178,7 +181,7 @@ impl Model {
             });
             inputs.push(groups.collect::<Result<_>>()?);
         }
-        Ok(Gradients { terms: values, encoder, towers, biases, inputs })
+        Ok(Gradients { terms: values, logits: logits_host, encoder, towers, biases, inputs })
     }
 }
 

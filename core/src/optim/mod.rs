@@ -72,6 +72,12 @@ impl Rule {
         }
     }
 
+    /// The same rule for parameters that are not regularised.
+    #[must_use]
+    pub fn without_l2(self) -> Self {
+        Self { l2: 0.0, ..self }
+    }
+
     /// Moves `weights` against `gradient`, each times `scale` first; `state` is laid out as the type says.
     ///
     /// # Panics

@@ -1,0 +1,5 @@
+//! Training: one step in [`Trainer`].
+
+mod trainer;
+
+pub use trainer::{NotFinite, StepReport, Trainer};
