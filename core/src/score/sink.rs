@@ -1,0 +1,94 @@
+//! Where predictions go: a CSV or Parquet file, written aside and renamed when it is whole.
+
+use anyhow::{Context, Result, bail};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+/// An open file of predictions.
+pub struct Sink {
+    path: PathBuf,
+    aside: PathBuf,
+    writer: Writer,
+}
+enum Writer {
+    Csv(csv::Writer<BufWriter<File>>),
+    Parquet(Box<ArrowWriter<File>>),
+}
+
+impl Sink {
+    /// Opens `path`, a `.csv` or `.parquet` file that does not exist yet.
+    ///
+    /// # Errors
+    /// Another ending, a file that exists, or the file system.
+    pub fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
+        if path.exists() {
+            bail!("`{}` exists, and predictions never overwrite; remove it or name another file", path.display());
+        }
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let aside = path.with_file_name(format!(".{name}.partial"));
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let open = || File::create(&aside).with_context(|| format!("creating `{}`", path.display()));
+        let writer = match ending.as_str() {
+            "csv" => {
+                let mut writer = csv::Writer::from_writer(BufWriter::new(open()?));
+                writer.write_record(schema.fields().iter().map(|f| f.name()))?;
+                Writer::Csv(writer)
+            }
+            "parquet" => {
+                let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+                Writer::Parquet(Box::new(ArrowWriter::try_new(open()?, schema, Some(properties))?))
+            }
+            _ => bail!("`{}`: predictions are written to a `.csv` or a `.parquet` file", path.display()),
+        };
+        Ok(Self { path: path.to_owned(), aside, writer })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        let result = match &mut self.writer {
+            Writer::Parquet(writer) => writer.write(rows).map_err(Into::into),
+            Writer::Csv(writer) => write_csv(writer, rows),
+        };
+        result.with_context(|| format!("writing `{}`", self.path.display()))
+    }
+
+    /// Finishes the file and gives it its name.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn finish(self) -> Result<()> {
+        let Self { path, aside, writer } = self;
+        let close = || -> Result<()> {
+            match writer {
+                Writer::Parquet(writer) => drop(writer.close()?),
+                Writer::Csv(mut writer) => writer.flush()?,
+            }
+            File::open(&aside)?.sync_all()?;
+            Ok(std::fs::rename(&aside, &path)?)
+        };
+        close().with_context(|| format!("writing `{}`", path.display()))
+    }
+}
+
+/// Numbers in the shortest form that reads back as the same number.
+fn write_csv(writer: &mut csv::Writer<BufWriter<File>>, rows: &RecordBatch) -> Result<()> {
+    let options = FormatOptions::default();
+    let columns = rows.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<Vec<_>, _>>()?;
+    for row in 0..rows.num_rows() {
+        for column in &columns {
+            writer.write_field(column.value(row).to_string())?;
+        }
+        writer.write_record(None::<&[u8]>)?;
+    }
+    Ok(())
+}

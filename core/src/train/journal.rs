@@ -1,0 +1,89 @@
+//! Writes `metrics.jsonl`.
+
+use super::events::{Event, Observer, StepEvent};
+use crate::metrics::{Evaluation, Summary};
+use crate::run::{Journal, Line};
+use anyhow::Result;
+use std::collections::BTreeMap;
+
+/// Steps between two lines of a training term.
+const EVERY: u64 = 100;
+
+/// An observer that writes the journal.
+#[derive(Debug)]
+pub(super) struct JournalWriter {
+    journal: Journal,
+    sums: BTreeMap<String, f64>,
+    steps: u64,
+    rows: u64,
+}
+impl JournalWriter {
+    pub(super) fn new(journal: Journal) -> Self {
+        Self { journal, sums: BTreeMap::new(), steps: 0, rows: 0 }
+    }
+
+    fn step(&mut self, event: &StepEvent<'_>) -> Result<()> {
+        for term in event.terms {
+            *self.sums.entry(term.name.clone()).or_default() += term.value;
+        }
+        self.steps += 1;
+        self.rows += event.input.batch.size as u64;
+        if !event.step.is_multiple_of(EVERY) && event.step != event.total_steps {
+            return Ok(());
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let steps = self.steps as f64;
+        let lines: Vec<Line> = std::mem::take(&mut self.sums)
+            .into_iter()
+            .map(|(name, sum)| Line {
+                loss: Some(sum / steps),
+                rows: Some(self.rows),
+                ..empty(event.step, event.epoch, "train", name.split('.').next().unwrap_or_default(), &name)
+            })
+            .collect();
+        (self.steps, self.rows) = (0, 0);
+        self.journal.write(&lines)
+    }
+}
+impl Observer for JournalWriter {
+    fn on(&mut self, event: &Event<'_>) -> Result<()> {
+        match event {
+            Event::Step(step) => self.step(step),
+            Event::Evaluated { step, epoch, part, evaluation } => self.journal.write(&lines(*step, *epoch, part, evaluation)),
+            Event::Alarm(_) | Event::Checkpoint { .. } => Ok(()),
+        }
+    }
+}
+
+fn lines(step: u64, epoch: u64, part: &str, evaluation: &Evaluation) -> Vec<Line> {
+    let line = |stage: &str, space: &str, s: &Summary| Line {
+        rows: Some(s.rows),
+        positives: Some(s.positives),
+        loss: s.logloss,
+        auc: s.auc,
+        logloss: s.logloss,
+        ne: s.ne,
+        pcoc: s.pcoc,
+        ece: s.ece,
+        ..empty(step, epoch, part, stage, space)
+    };
+    evaluation.summaries().map(|(stage, space, summary)| line(stage, space, summary)).collect()
+}
+
+fn empty(step: u64, epoch: u64, part: &str, stage: &str, space: &str) -> Line {
+    Line {
+        step,
+        epoch,
+        part: part.into(),
+        stage: stage.into(),
+        space: space.into(),
+        rows: None,
+        positives: None,
+        loss: None,
+        auc: None,
+        logloss: None,
+        ne: None,
+        pcoc: None,
+        ece: None,
+    }
+}

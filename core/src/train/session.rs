@@ -1,0 +1,266 @@
+//! A run from its data to its result: what `run` and `resume` share.
+
+use super::events::{Event, Observer};
+use super::fit::{Ended, Fit};
+use super::journal::JournalWriter;
+use super::trainer::Trainer;
+use crate::data::{self, Dataset, LintReport, Part, PrepareOptions, PrepareProgress, Prepared};
+use crate::device::Chosen;
+use crate::graph::Graph;
+use crate::metrics::Evaluation;
+use crate::model::Model;
+use crate::run::{Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Journal, Manifest, RunFolder, Status, names, replace_file};
+use crate::score;
+use crate::spec::Spec;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// What a session needs besides the spec.
+pub struct SessionOptions<'a> {
+    /// The command line, for the record.
+    pub argv: Vec<String>,
+    /// Where networks compute.
+    pub device: Chosen,
+    /// Folder of encoded stores.
+    pub store: &'a Path,
+    /// Messages may show values of the data.
+    pub show_values: bool,
+    /// Set to stop.
+    pub stop: &'a AtomicBool,
+    /// Called while data are encoded.
+    pub progress: &'a dyn Fn(PrepareProgress),
+}
+
+/// A spec's data, encoded and looked at.
+pub struct LoadedData {
+    /// The funnel.
+    pub graph: Graph,
+    /// The store, and what was inferred.
+    pub prepared: Prepared,
+    /// Its rows in parts.
+    pub dataset: Dataset,
+    /// What the lint found.
+    pub lint: LintReport,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// Encodes (or finds) the data of a spec, and lints them.
+///
+/// # Errors
+/// Faults of the data, as [`crate::diagnostic::Diagnostics`].
+pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData> {
+    let started = Instant::now();
+    let graph = Graph::of(spec);
+    let source = data::open_source(spec, None)?;
+    let prepare = PrepareOptions {
+        cache_dir: options.store,
+        show_values: options.show_values,
+        layout: None,
+        progress: options.progress,
+        stop: options.stop,
+    };
+    let prepared = data::prepare(spec, &source, &graph, &prepare)?;
+    let (dataset, lint) = Dataset::open(spec, &graph, &prepared)?;
+    Ok(LoadedData { graph, prepared, dataset, lint, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// A finished run's result.
+#[derive(Debug)]
+pub struct Finished {
+    /// On valid, with the final weights; `None` if valid is empty.
+    pub valid: Option<Evaluation>,
+    /// On test.
+    pub test: Option<Evaluation>,
+    /// `metrics.json`.
+    pub metrics: Value,
+    /// The manifest.
+    pub manifest: Manifest,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum SessionEnd {
+    /// Trained and evaluated.
+    Finished(Box<Finished>),
+    /// Stopped at this step; `resume` goes on.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// Starts a run in a fresh folder: its record first, then training.
+///
+/// # Errors
+/// Whatever stops it; `run.json` says so too.
+pub fn start(
+    spec: &Spec,
+    spec_text: &[u8],
+    folder: &RunFolder,
+    data: &LoadedData,
+    options: &SessionOptions<'_>,
+    observers: &mut [&mut dyn Observer],
+) -> Result<SessionEnd> {
+    let write = |name: &str, bytes: &[u8]| replace_file(&folder.file(name), |w| Ok(w.write_all(bytes)?));
+    write(names::SPEC, spec_text)?;
+    write(names::RESOLVED, spec.resolved().as_bytes())?;
+    write(names::LINT, serde_json::to_string_pretty(&crate::diagnostic::render::json(&data.lint.findings))?.as_bytes())?;
+    data.dataset.preprocessor().save(&folder.file(names::FEATURES))?;
+    let (_, total_steps) = Fit::steps(spec, &data.dataset);
+    let trainer = Trainer::new(build_model(spec, data, &options.device)?, spec, total_steps);
+    let manifest = Manifest {
+        version: env!("CARGO_PKG_VERSION").into(),
+        argv: options.argv.clone(),
+        funnel: spec.funnel.name.clone(),
+        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        device: options.device.name.clone(),
+        threads: rayon::current_num_threads(),
+        seed: spec.train.seed,
+        error: None,
+        status: Status::Running,
+        steps: 0,
+        total_steps,
+        dense_params: trainer.model.dense_params(),
+        table_rows: trainer.model.embeddings.iter().map(crate::embedding::Tables::rows).sum(),
+        data: describe(data),
+        durations: Durations { prepare_seconds: data.seconds, ..Durations::default() },
+        resumed: 0,
+        alarms: Vec::new(),
+    };
+    let state = CheckpointState::start(manifest.data.fingerprint.clone());
+    guarded(folder, manifest, |manifest| train(spec, folder, data, options, trainer, state, manifest, observers))
+}
+
+/// Goes on with a run from its latest checkpoint.
+///
+/// # Errors
+/// A run that is finished or was stopped before its first checkpoint; data that have changed; whatever stops it.
+pub fn resume(
+    spec: &Spec,
+    folder: &RunFolder,
+    data: &LoadedData,
+    options: &SessionOptions<'_>,
+    observers: &mut [&mut dyn Observer],
+) -> Result<SessionEnd> {
+    let mut manifest = Manifest::load(folder)?;
+    if manifest.status == Status::Finished {
+        bail!("the run `{}` is finished; there is nothing to resume", folder.path.display());
+    }
+    let now = describe(data);
+    if now.fingerprint != manifest.data.fingerprint {
+        bail!(
+            "the data of the run `{}` have changed since it began (fingerprint {} then, {} now); start a new run",
+            folder.path.display(),
+            manifest.data.fingerprint,
+            now.fingerprint
+        );
+    }
+    let (_, total_steps) = Fit::steps(spec, &data.dataset);
+    let mut trainer = Trainer::new(build_model(spec, data, &options.device)?, spec, total_steps);
+    let mut state = CheckpointState::start(now.fingerprint);
+    if let Some(name) = CheckpointIndex::load(&folder.checkpoints())?.latest {
+        let checkpoint = Checkpoint::at(&folder.checkpoints(), &name);
+        state = checkpoint.state()?;
+        trainer.restore(state.step, checkpoint.model()?, checkpoint.optimizer()?).with_context(|| format!("loading checkpoint `{name}`"))?;
+    }
+    (manifest.status, manifest.error, manifest.resumed) = (Status::Running, None, manifest.resumed + 1);
+    guarded(folder, manifest, |manifest| train(spec, folder, data, options, trainer, state, manifest, observers))
+}
+
+/// Keeps `run.json` in step with what happens.
+fn guarded(folder: &RunFolder, mut manifest: Manifest, work: impl FnOnce(&mut Manifest) -> Result<SessionEnd>) -> Result<SessionEnd> {
+    manifest.save(folder)?;
+    let result = work(&mut manifest);
+    manifest.status = match &result {
+        Ok(SessionEnd::Finished(_)) => Status::Finished,
+        Ok(SessionEnd::Interrupted { .. }) => Status::Interrupted,
+        Err(error) => {
+            manifest.error = Some(format!("{error:#}"));
+            Status::Failed
+        }
+    };
+    let saved = manifest.save(folder);
+    let mut end = result?;
+    saved?;
+    if let SessionEnd::Finished(finished) = &mut end {
+        finished.manifest = manifest;
+    }
+    Ok(end)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn train(
+    spec: &Spec,
+    folder: &RunFolder,
+    data: &LoadedData,
+    options: &SessionOptions<'_>,
+    trainer: Trainer,
+    state: CheckpointState,
+    manifest: &mut Manifest,
+    observers: &mut [&mut dyn Observer],
+) -> Result<SessionEnd> {
+    let mut journal = JournalWriter::new(Journal::open(folder, state.step)?);
+    let mut watching: Vec<&mut dyn Observer> = vec![&mut journal];
+    for o in observers.iter_mut() {
+        watching.push(&mut **o);
+    }
+    let mut fit =
+        Fit { spec, data: &data.dataset, folder, stop: options.stop, trainer, state, alarms: std::mem::take(&mut manifest.alarms), valid_seconds: 0.0 };
+    let ended = fit.run(&mut watching);
+    manifest.steps = fit.state.step;
+    manifest.durations.train_seconds = fit.state.train_seconds;
+    manifest.durations.valid_seconds += fit.valid_seconds;
+    manifest.alarms = std::mem::take(&mut fit.alarms);
+    manifest.alarms.dedup();
+    if ended? == Ended::Interrupted {
+        return Ok(SessionEnd::Interrupted { step: fit.state.step });
+    }
+
+    // The only place that looks at test: all that selects is done.
+    let mut part = |part: Part| -> Result<Option<Evaluation>> {
+        if data.dataset.rows(part) == 0 {
+            return Ok(None);
+        }
+        let scores = score::collect(&fit.trainer.model, &data.dataset, part)?;
+        Ok(Some(score::evaluate(spec, &data.graph, &data.dataset, &scores)))
+    };
+    let valid = part(Part::Valid)?;
+    let started = Instant::now();
+    let test = part(Part::Test)?;
+    manifest.durations.test_seconds = started.elapsed().as_secs_f64();
+    if let Some(evaluation) = &test {
+        let event = Event::Evaluated { step: fit.state.step, epoch: fit.state.epoch, part: "test", evaluation };
+        watching.iter_mut().try_for_each(|o| o.on(&event))?;
+    }
+    let rows = data.dataset.rows(Part::Train) * fit.state.epoch;
+    #[allow(clippy::cast_precision_loss)]
+    let rate = rows as f64 / manifest.durations.train_seconds.max(1e-9);
+    let metrics = json!({
+        "valid": valid,
+        "test": test,
+        "timing": { "rows_per_second": rate, "train_seconds": manifest.durations.train_seconds, "valid_seconds": manifest.durations.valid_seconds, "test_seconds": manifest.durations.test_seconds, "prepare_seconds": manifest.durations.prepare_seconds },
+    });
+    replace_file(&folder.file(names::METRICS), |w| Ok(serde_json::to_writer_pretty(w, &metrics)?))?;
+    Ok(SessionEnd::Finished(Box::new(Finished { valid, test, metrics, manifest: manifest.clone() })))
+}
+
+fn build_model(spec: &Spec, data: &LoadedData, device: &Chosen) -> Result<Model> {
+    let fields = data.dataset.fields().clone();
+    Model::build(spec, data.graph.clone(), fields, &data.dataset.base_rates(), &device.device, true)
+}
+
+fn describe(data: &LoadedData) -> DataManifest {
+    let meta = data.prepared.store.meta();
+    let inputs = meta.inputs.iter().map(|i| InputManifest { name: i.name.clone(), bytes: i.bytes, fingerprint: i.fingerprint.clone() });
+    let parts = [Part::Train, Part::Valid, Part::Test].into_iter().map(|part| {
+        let reached: serde_json::Map<String, Value> =
+            data.graph.nodes.iter().zip(data.dataset.reached(part)).map(|(n, count)| (n.name.clone(), json!(count))).collect();
+        (part.name().to_owned(), json!({ "rows": data.dataset.rows(part), "reached": reached }))
+    });
+    DataManifest { fingerprint: meta.fingerprint.clone(), inputs: inputs.collect(), rows: meta.rows, parts: parts.collect() }
+}

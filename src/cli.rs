@@ -1,0 +1,198 @@
+//! The command line, as data.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use esmm_funnel_core::device::DeviceChoice;
+use std::path::PathBuf;
+
+/// Trains, evaluates and scores models of user funnels.
+#[derive(Debug, Parser)]
+#[command(name = "esmm-funnel", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Say more; twice: everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but the answer and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Colours in text.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// What stdout holds.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Folder of encoded data stores [default: `.esmm-store` beside the runs].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Let messages show values of the data, not only row numbers and labels.
+    #[arg(long, global = true)]
+    pub show_values: bool,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What stdout holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for people.
+    Text,
+    /// One JSON value.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a funnel and evaluate it.
+    Run(RunArgs),
+    /// Go on with a run that was stopped.
+    Resume(ResumeArgs),
+    /// Check a spec and say what it means and what it will cost.
+    Check(CheckArgs),
+    /// Explain a key of the spec, or a plugin and its settings.
+    Explain(ExplainArgs),
+    /// List the plugins of this build.
+    List(ListArgs),
+    /// Print the JSON Schema of the spec language.
+    Schema,
+    /// Encode the data of a spec into its store, and look for label and leakage faults.
+    Prepare(PrepareArgs),
+    /// Evaluate a finished run.
+    Eval(EvalArgs),
+    /// Score rows with a finished run.
+    Predict(PredictArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+/// A spec and what the command line changes in it.
+#[derive(Debug, Args)]
+pub struct SpecArgs {
+    /// Spec, a TOML file.
+    pub spec: PathBuf,
+    #[command(flatten)]
+    pub set: SetArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SetArgs {
+    /// Set a key of the spec, e.g. `train.epochs=3`; the value is TOML, else a string.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// `auto` takes CUDA where it can be had.
+    #[arg(long, default_value_t = DeviceChoice::Auto, value_name = "auto|cpu|cuda:N")]
+    pub device: DeviceChoice,
+    /// Sets `train.seed`; the split stays.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The run's folder [default: runs/<funnel>/<time>-<id>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Train N times, with seeds that count up; means and standard deviations stand in DIR/metrics.json.
+    #[arg(long, value_name = "N")]
+    pub repeat: Option<u32>,
+    /// Write the test part's predictions.
+    #[arg(long)]
+    pub predictions: bool,
+    /// Stop after what `check` does.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Exit with 1 if this holds on test, e.g. `purchase.full.auc<0.70`.
+    #[arg(long = "fail-if", value_name = "EXPR")]
+    pub fail_if: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Run folder, or `@last`.
+    pub run: String,
+    /// `auto` takes CUDA where it can be had.
+    #[arg(long, default_value_t = DeviceChoice::Auto, value_name = "auto|cpu|cuda:N")]
+    pub device: DeviceChoice,
+    /// Exit with 1 if this holds on test.
+    #[arg(long = "fail-if", value_name = "EXPR")]
+    pub fail_if: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Specs.
+    #[arg(required = true)]
+    pub specs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub set: SetArgs,
+    /// Exit with 1 if there is a warning.
+    #[arg(long)]
+    pub deny_warnings: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A key such as `train.batch_rows`, or `tower mlp`; nothing: an overview.
+    pub topic: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only this kind.
+    #[arg(value_parser = ["tower", "encoder", "objective", "source"])]
+    pub kind: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Run folder, or `@last`.
+    pub run: String,
+    /// Evaluate all rows of these files instead of the test part.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// Exit with 1 if this holds.
+    #[arg(long = "fail-if", value_name = "EXPR")]
+    pub fail_if: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Run folder, or `@last`.
+    pub run: String,
+    /// Files with the rows: CSV, TSV (or .gz of these) or Parquet.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// The file to write: `.csv` or `.parquet`.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}

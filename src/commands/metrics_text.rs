@@ -1,0 +1,43 @@
+//! Metrics as a table for people.
+
+use crate::ui::{count, table};
+use esmm_funnel_core::metrics::{Evaluation, Summary};
+
+/// One row per stage and space; with truth known, the truth's own AUC beside it.
+pub fn metrics_text(evaluation: &Evaluation) -> String {
+    let best = evaluation.summaries().any(|(_, _, s)| s.best.is_some());
+    let gauc = evaluation.summaries().any(|(_, _, s)| s.gauc.is_some());
+    let mut header = vec!["stage", "space", "rows", "positives", "auc"];
+    if best {
+        header.push("best auc");
+    }
+    header.extend(["log loss", "ne", "pcoc", "ece"]);
+    if gauc {
+        header.push("gauc");
+    }
+    let rows: Vec<Vec<String>> = evaluation
+        .summaries()
+        .map(|(stage, space, s)| {
+            let mut row = vec![stage.to_owned(), space.to_owned(), count(s.rows), count(s.positives), number(s.auc, 4)];
+            if best {
+                row.push(number(s.best.as_ref().and_then(|b: &Box<Summary>| b.auc), 4));
+            }
+            row.extend([number(s.logloss, 5), number(s.ne, 4), number(s.pcoc, 3), number(s.ece, 5)]);
+            if gauc {
+                row.push(number(s.gauc, 4));
+            }
+            row
+        })
+        .collect();
+    let mut text = table(&header, &rows);
+    for (stage, space, s) in evaluation.summaries() {
+        if let Some(reason) = &s.auc_reason {
+            text += &format!("auc of {stage} ({space}) is undefined: {reason}\n");
+        }
+    }
+    text
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "—".into(), |v| format!("{v:.digits$}"))
+}

@@ -1,0 +1,93 @@
+//! One file per subcommand.
+
+mod check;
+mod completions;
+mod eval;
+mod explain;
+mod list;
+mod metrics_text;
+mod predict;
+mod prepare;
+mod resume;
+mod run;
+mod schema;
+
+use crate::STOP;
+use crate::cli::{Cli, Command, Global, SetArgs};
+use crate::progress::RowProgress;
+use crate::ui::{Exit, Ui};
+use anyhow::{Context, Result};
+use esmm_funnel_core::device::Chosen;
+use esmm_funnel_core::metrics::{Evaluation, Expectation};
+use esmm_funnel_core::spec::{self, Spec};
+use esmm_funnel_core::train::session::{LoadedData, SessionOptions, load_data};
+use std::path::{Path, PathBuf};
+
+/// Folder of runs without `--out`.
+const RUNS: &str = "runs";
+
+pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
+    let global = cli.global;
+    match cli.command {
+        Command::Run(args) => run::run(&args, &global, ui),
+        Command::Resume(args) => resume::run(&args, &global, ui),
+        Command::Check(args) => check::run(&args, &global, ui),
+        Command::Explain(args) => explain::run(&args, ui),
+        Command::List(args) => list::run(&args, ui),
+        Command::Schema => schema::run(ui),
+        Command::Prepare(args) => prepare::run(&args, &global, ui),
+        Command::Eval(args) => eval::run(&args, ui),
+        Command::Predict(args) => predict::run(&args, ui),
+        Command::Completions(args) => completions::run(&args, ui),
+    }
+}
+
+/// Loads a spec and shows its warnings; gives how many.
+fn load_spec(path: &Path, set: &SetArgs, ui: &Ui) -> Result<(Spec, usize)> {
+    let loaded = spec::load(path, &set.set)?;
+    ui.findings(&loaded.warnings);
+    Ok((loaded.spec, loaded.warnings.len()))
+}
+
+/// Encodes or finds the data of a spec, with progress, and shows what the lint found; gives how many warnings.
+fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<LoadedData> {
+    let data = load_data(spec, options)?;
+    ui.findings(&data.lint.findings);
+    Ok(data)
+}
+
+/// Folder of stores.
+fn store_dir(global: &Global) -> PathBuf {
+    global.store.clone().unwrap_or_else(|| PathBuf::from(".esmm-store"))
+}
+
+/// Options of a session on `device`.
+fn session<'a>(device: Chosen, store: &'a Path, global: &Global, progress: &'a dyn Fn(esmm_funnel_core::data::PrepareProgress)) -> SessionOptions<'a> {
+    SessionOptions { argv: std::env::args().collect(), device, store, show_values: global.show_values, stop: &STOP, progress }
+}
+
+/// A progress line for encoding.
+fn encoding(ui: &Ui) -> RowProgress<'_> {
+    RowProgress::new(ui, "encoding")
+}
+
+/// Parses `--fail-if`, each naming what is wrong with it.
+fn expectations(texts: &[String]) -> Result<Vec<Expectation>> {
+    texts.iter().map(|t| Expectation::parse(t).map_err(|e| anyhow::anyhow!("`--fail-if {t}`: {e}"))).collect()
+}
+
+/// Evaluates the gates: 1 if one of them fails.
+fn gates(expectations: &[Expectation], evaluation: Option<&Evaluation>, ui: &Ui) -> Result<Exit> {
+    let mut exit = Exit::Done;
+    if expectations.is_empty() {
+        return Ok(exit);
+    }
+    let evaluation = evaluation.context("`--fail-if` needs test rows, and the test part is empty")?;
+    for expectation in expectations {
+        if expectation.holds(evaluation)? {
+            ui.story(&format!("gate failed: {expectation}"));
+            exit = Exit::GateFailed;
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,28 @@
+//! `predict`: score rows with a finished run.
+
+use super::RUNS;
+use crate::STOP;
+use crate::cli::PredictArgs;
+use crate::progress::RowProgress;
+use crate::ui::{Exit, Ui, count};
+use anyhow::Result;
+use esmm_funnel_core::device::cpu;
+use esmm_funnel_core::run::find_run;
+use esmm_funnel_core::score::Scorer;
+use serde_json::json;
+use std::path::Path;
+
+pub fn run(args: &PredictArgs, ui: &Ui) -> Result<Exit> {
+    let folder = find_run(&args.run, Path::new(RUNS))?;
+    let scorer = Scorer::open(&folder, &cpu())?;
+    let source = scorer.open_source(&args.data)?;
+    let progress = RowProgress::new(ui, "predicting");
+    let summary = scorer.predict(&source, &|_| true, &args.out, &|rows| progress.show(rows, ""), &STOP)?;
+    drop(progress);
+    let mut text = format!("{} rows in {}", count(summary.rows), args.out.display());
+    for (column, n) in summary.unknown_ids.iter().filter(|(_, n)| *n > 0) {
+        text += &format!("\n{column}: {} values are unknown to the model and read as out of vocabulary", count(*n));
+    }
+    ui.answer(&text, &json!({ "out": args.out, "summary": summary }))?;
+    Ok(Exit::Done)
+}

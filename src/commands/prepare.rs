@@ -1,0 +1,28 @@
+//! `prepare`: raw data → columnar store, with label and leakage lint.
+
+use super::{encoding, load, load_spec, session, store_dir};
+use crate::cli::{Global, PrepareArgs};
+use crate::ui::{Exit, Ui, count};
+use anyhow::Result;
+use esmm_funnel_core::device::{self, DeviceChoice};
+use esmm_funnel_core::diagnostic::render;
+use serde_json::json;
+
+pub fn run(args: &PrepareArgs, global: &Global, ui: &Ui) -> Result<Exit> {
+    let (spec, _) = load_spec(&args.spec.spec, &args.spec.set, ui)?;
+    let store = store_dir(global);
+    let encoding = encoding(ui);
+    let progress = |p| encoding.prepare(p);
+    let options = session(device::choose(DeviceChoice::Cpu)?, &store, global, &progress);
+    let data = load(&spec, &options, ui)?;
+    drop(encoding);
+    let meta = data.prepared.store.meta();
+    let path = store.join(&meta.fingerprint);
+    let how = if data.prepared.reused { "is there already" } else { "is written" };
+    let text = format!("the store {} {how}: {} rows, {:.1} s", path.display(), count(meta.rows), data.seconds);
+    let value = json!({
+        "store": path, "reused": data.prepared.reused, "rows": meta.rows, "seconds": data.seconds, "lint": render::json(&data.lint.findings),
+    });
+    ui.answer(&text, &value)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,203 @@
+//! The progress bar; on a pipe a plain line every ten seconds.
+
+use crate::ui::{Ui, count};
+use anyhow::Result;
+use esmm_funnel_core::data::PrepareProgress;
+use esmm_funnel_core::metrics::auc;
+use esmm_funnel_core::model::StepInput;
+use esmm_funnel_core::train::events::{Event, Observer, StepEvent};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+const PLAIN_LINE_EVERY: Duration = Duration::from_secs(10);
+const REFRESH_EVERY: Duration = Duration::from_millis(500);
+/// Rows that the running AUC looks back on.
+const WINDOW_ROWS: usize = 100_000;
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
+}
+
+/// Shows how far training is.
+pub struct TrainProgress<'a> {
+    ui: &'a Ui,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    rows: u64,
+    first_step: Option<u64>,
+    shown: Instant,
+    loss: f64,
+    window: VecDeque<Window>,
+    window_rows: usize,
+}
+/// Conditional logits and labels of a batch, per stage, on the rows of the stage's space.
+struct Window(Vec<(Vec<f64>, Vec<u8>)>, usize);
+
+impl<'a> TrainProgress<'a> {
+    pub fn new(ui: &'a Ui) -> Self {
+        let now = Instant::now();
+        Self { ui, bar: None, started: now, rows: 0, first_step: None, shown: now, loss: f64::NAN, window: VecDeque::new(), window_rows: 0 }
+    }
+
+    fn step(&mut self, event: &StepEvent<'_>) {
+        let first = *self.first_step.get_or_insert(event.step);
+        self.rows += event.input.batch.size as u64;
+        let loss: f64 = event.terms.iter().map(|t| t.value).sum();
+        self.loss = if self.loss.is_nan() { loss } else { 0.98 * self.loss + 0.02 * loss };
+        self.remember(event.input, event.logits);
+        if self.bar.is_none() && self.ui.live && !self.ui.quiet {
+            let bar = self.ui.bars.add(ProgressBar::new(event.total_steps));
+            bar.set_style(style("epoch {prefix} {bar:24} {percent:>3}%  {msg}"));
+            self.bar = Some(bar);
+        }
+        let every = if self.ui.live { REFRESH_EVERY } else { PLAIN_LINE_EVERY };
+        if self.shown.elapsed() < every && event.step < event.total_steps {
+            return;
+        }
+        self.shown = Instant::now();
+        let line = self.line(event, first);
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(format!("{}/{}", event.epoch, event.epochs));
+            bar.set_position(event.step);
+            bar.set_message(line);
+        } else if !self.ui.live {
+            self.ui.story(&format!("epoch {}/{}  {:.0}%  {line}", event.epoch, event.epochs, percent(event.step, event.total_steps)));
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn line(&self, event: &StepEvent<'_>, first: u64) -> String {
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+        let done = (event.step + 1 - first) as f64;
+        let left = (event.total_steps - event.step) as f64 * seconds / done;
+        let mut line = format!("{} rows/s  loss {:.4}", short(self.rows as f64 / seconds), self.loss);
+        for (s, term) in self.stage_aucs().iter().enumerate() {
+            if let Some(auc) = term {
+                line += &format!("  {} auc {auc:.3}", event.names[s]);
+            }
+        }
+        let left = left as u64;
+        line + &format!("  eta {}:{:02}", left / 60, left % 60)
+    }
+
+    fn remember(&mut self, input: &StepInput<'_>, logits: &[Vec<f32>]) {
+        let size = input.batch.size;
+        let stages = logits
+            .iter()
+            .zip(&input.in_space)
+            .zip(&input.reached)
+            .map(|((z, space), reached)| {
+                let inside = (0..size).filter(|r| space[*r] > 0.0);
+                inside.map(|r| (f64::from(z[r]), u8::from(reached[r] > 0.0))).unzip()
+            })
+            .collect();
+        self.window.push_back(Window(stages, size));
+        self.window_rows += size;
+        while self.window_rows > WINDOW_ROWS {
+            self.window_rows -= self.window.pop_front().map_or(self.window_rows, |w| w.1);
+        }
+    }
+
+    /// AUC of each stage's tower on the last rows of training, each scored before the step that learnt from it.
+    fn stage_aucs(&self) -> Vec<Option<f64>> {
+        let stages = self.window.front().map_or(0, |w| w.0.len());
+        (0..stages)
+            .map(|s| {
+                let (mut scores, mut labels) = (Vec::new(), Vec::new());
+                for Window(stages, _) in &self.window {
+                    scores.extend_from_slice(&stages[s].0);
+                    labels.extend_from_slice(&stages[s].1);
+                }
+                auc(&scores, &labels, None).ok()
+            })
+            .collect()
+    }
+}
+impl Observer for TrainProgress<'_> {
+    fn on(&mut self, event: &Event<'_>) -> Result<()> {
+        match event {
+            Event::Step(step) => self.step(step),
+            Event::Alarm(text) => self.ui.story(&format!("alarm: {text}")),
+            Event::Evaluated { part, step, evaluation, .. } if *part == "valid" => {
+                let aucs: Vec<String> = evaluation
+                    .summaries()
+                    .filter(|(_, space, _)| *space == "full")
+                    .map(|(stage, _, s)| s.auc.map_or_else(|| format!("{stage} auc —"), |a| format!("{stage} auc {a:.4}")))
+                    .collect();
+                self.ui.story(&format!("step {}  valid, full space: {}", count(*step), aucs.join("  ")));
+            }
+            Event::Evaluated { .. } | Event::Checkpoint { .. } => {}
+        }
+        Ok(())
+    }
+}
+impl Drop for TrainProgress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Shows how far reading or scoring is.
+pub struct RowProgress<'a> {
+    ui: &'a Ui,
+    what: &'static str,
+    state: RefCell<(Option<ProgressBar>, Instant)>,
+    started: Instant,
+}
+impl<'a> RowProgress<'a> {
+    pub fn new(ui: &'a Ui, what: &'static str) -> Self {
+        Self { ui, what, state: RefCell::new((None, Instant::now())), started: Instant::now() }
+    }
+    pub fn prepare(&self, p: PrepareProgress) {
+        let share = if p.total_bytes > 0 { format!("  {:.0}%", percent(p.bytes, p.total_bytes)) } else { String::new() };
+        self.show(p.rows, &share);
+    }
+    #[allow(clippy::cast_precision_loss)]
+    pub fn show(&self, rows: u64, more: &str) {
+        let mut state = self.state.borrow_mut();
+        let every = if self.ui.live { REFRESH_EVERY } else { PLAIN_LINE_EVERY };
+        if state.1.elapsed() < every {
+            return;
+        }
+        state.1 = Instant::now();
+        let rate = rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+        let line = format!("{} {} rows  {} rows/s{more}", self.what, count(rows), short(rate));
+        if self.ui.live && !self.ui.quiet {
+            let bar = state.0.get_or_insert_with(|| {
+                let bar = self.ui.bars.add(ProgressBar::new_spinner());
+                bar.set_style(style("{spinner} {msg}"));
+                bar
+            });
+            bar.set_message(line);
+            bar.tick();
+        } else {
+            self.ui.story(&line);
+        }
+    }
+}
+impl Drop for RowProgress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.state.borrow().0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn percent(done: u64, total: u64) -> f64 {
+    100.0 * done as f64 / total.max(1) as f64
+}
+/// `38.4k`.
+fn short(n: f64) -> String {
+    if n >= 1e6 {
+        format!("{:.2}M", n / 1e6)
+    } else if n >= 1e3 {
+        format!("{:.1}k", n / 1e3)
+    } else {
+        format!("{n:.0}")
+    }
+}
