@@ -14,4 +14,4 @@ pub mod optim;
 pub mod plugin;
 pub mod run;
 pub mod spec;
-pub mod train;
+// pub mod train;

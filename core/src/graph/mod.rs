@@ -4,6 +4,8 @@
 //! then the stage itself. Everything else follows from paths: the equation, the row space, log P and log(1 − P) as sums over *disjoint*
 //! leaf events ([`Event`]), never as the complement of a rounded number.
 
+pub mod compose;
+
 use crate::spec::{After, Spec};
 
 /// One decision on a path.
@@ -53,6 +55,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Stages, then outcomes.
     pub targets: Vec<Target>,
+    /// Per stage: whether another one has the same label column.
+    shared: Vec<bool>,
 }
 
 impl Graph {
@@ -79,7 +83,8 @@ impl Graph {
     #[must_use]
     pub fn new(row: String, nodes: Vec<Node>, outcomes: Vec<(String, Vec<usize>)>) -> Self {
         let singles = nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), vec![i])).collect::<Vec<_>>();
-        let mut graph = Self { row, nodes, targets: Vec::new() };
+        let shared = nodes.iter().map(|n| nodes.iter().filter(|m| m.label == n.label).count() > 1).collect();
+        let mut graph = Self { row, nodes, targets: Vec::new(), shared };
         graph.targets = singles
             .into_iter()
             .chain(outcomes)
@@ -116,17 +121,24 @@ impl Graph {
 
     /// Whether each stage was reached, from the label columns (0/1, one a stage): label 1, parent reached, `unless` not.
     pub fn reached(&self, labels: &[u8], out: &mut [u8]) {
-        for (i, node) in self.nodes.iter().enumerate() {
-            out[i] = u8::from(labels[i] != 0 && self.allows(i, node, out));
+        for i in 0..self.len() {
+            out[i] = u8::from(labels[i] != 0 && self.in_space(i, out));
+        }
+    }
+    /// Reads a row's labels, after the orphan policy, as training and metrics do: `out` gets each stage's flag, and `inside` is told whether
+    /// the row is in the stage's conditional space. A label counts as it stands (so that `orphan_labels = "keep"` trains on it), unless
+    /// several stages share its column: then it is the label of the one whose space the row is in.
+    pub fn read_labels(&self, label: impl Fn(usize) -> u8, out: &mut [u8], mut inside: impl FnMut(usize, bool)) {
+        for i in 0..self.len() {
+            let is_inside = self.in_space(i, out);
+            out[i] = if is_inside || !self.shared[i] { label(i) } else { 0 };
+            inside(i, is_inside);
         }
     }
     /// Whether a row is in the stage's conditional space: parent reached, `unless` not. `reached` holds the flags of the stages before it.
     #[must_use]
     pub fn in_space(&self, stage: usize, reached: &[u8]) -> bool {
-        self.allows(stage, &self.nodes[stage], reached)
-    }
-    #[allow(clippy::unused_self)]
-    fn allows(&self, _stage: usize, node: &Node, reached: &[u8]) -> bool {
+        let node = &self.nodes[stage];
         node.parent.is_none_or(|p| reached[p] != 0) && node.unless.is_none_or(|u| reached[u] == 0)
     }
 

@@ -1,1 +1,15 @@
-//! Metrics.
+//! Metrics: pure functions over slices, in f64, and their assembly per stage and space. No tensors.
+//!
+//! What cannot be computed (one class only, no rows) is undefined with a reason, never 0.5.
+
+mod basic;
+mod evaluation;
+mod expectation;
+mod scores;
+mod summary;
+
+pub use basic::{Undefined, auc, ece, gauc, log_loss, normalised_entropy, pcoc};
+pub use evaluation::{Evaluation, is_better, mean_std};
+pub use expectation::Expectation;
+pub use scores::{Scores, evaluate};
+pub use summary::{Column, Summary, summarise};

@@ -26,8 +26,7 @@ pub struct StepInput<'a> {
     pub in_space: Vec<Vec<f32>>,
 }
 impl<'a> StepInput<'a> {
-    /// Reads the labels along the graph. Label policies have been applied: a label is taken as it stands for its stage's own flag, so that
-    /// `orphan_labels = "keep"` trains on it.
+    /// Reads the labels along the graph.
     #[must_use]
     pub fn new(graph: &Graph, batch: &'a Batch) -> Self {
         let stages = graph.len();
@@ -35,13 +34,8 @@ impl<'a> StepInput<'a> {
         let mut reached = vec![vec![0.0; batch.size]; graph.targets.len()];
         let mut in_space = vec![vec![0.0; batch.size]; stages];
         let mut flags = vec![0u8; stages];
-        let shared: Vec<bool> = graph.nodes.iter().map(|n| graph.nodes.iter().filter(|m| m.label == n.label).count() > 1).collect();
         for row in 0..batch.size {
-            for s in 0..stages {
-                let inside = graph.in_space(s, &flags);
-                in_space[s][row] = flag(inside);
-                flags[s] = if inside || !shared[s] { batch.labels[s][row] } else { 0 };
-            }
+            graph.read_labels(|s| batch.labels[s][row], &mut flags, |s, inside| in_space[s][row] = flag(inside));
             for (target, reached) in graph.targets.iter().zip(&mut reached) {
                 reached[row] = flag(target.stages.iter().any(|s| flags[*s] != 0));
             }

@@ -1,0 +1,100 @@
+//! All metrics of one probability on one set of rows.
+
+use super::basic::{auc, ece, gauc, log_loss, normalised_entropy, pcoc, totals};
+use serde::Serialize;
+
+/// A probability and what happened, row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct Column<'a> {
+    /// `ln p`, `[N]`.
+    pub log_p: &'a [f64],
+    /// `ln(1 − p)`, `[N]`.
+    pub log_not_p: &'a [f64],
+    /// 0 or 1, `[N]`.
+    pub labels: &'a [u8],
+    /// `[N]`.
+    pub weights: Option<&'a [f32]>,
+    /// `[N]`: group of each row, where GAUC is asked.
+    pub groups: Option<&'a [u32]>,
+}
+
+/// The metrics; undefined ones are `None`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Summary {
+    /// Rows.
+    pub rows: u64,
+    /// Rows with label 1.
+    pub positives: u64,
+    /// Area under the ROC curve.
+    pub auc: Option<f64>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auc_reason: Option<String>,
+    /// Mean log loss, nats.
+    pub logloss: Option<f64>,
+    /// Normalised entropy.
+    pub ne: Option<f64>,
+    /// Sum of predictions over sum of positives.
+    pub pcoc: Option<f64>,
+    /// Expected calibration error.
+    pub ece: Option<f64>,
+    /// Mean prediction.
+    pub mean_p: Option<f64>,
+    /// AUC inside groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gauc: Option<f64>,
+    /// Groups in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gauc_groups: Option<u64>,
+    /// The same for the true probabilities, where they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<Box<Summary>>,
+}
+
+impl Summary {
+    /// A metric by its name.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn get(&self, metric: &str) -> Option<f64> {
+        match metric {
+            "rows" => Some(self.rows as f64),
+            "positives" => Some(self.positives as f64),
+            "auc" => self.auc,
+            "logloss" => self.logloss,
+            "ne" => self.ne,
+            "pcoc" => self.pcoc,
+            "ece" => self.ece,
+            "mean_p" => self.mean_p,
+            "gauc" => self.gauc,
+            _ => None,
+        }
+    }
+    /// Names of metrics.
+    pub const METRICS: [&'static str; 9] = ["rows", "positives", "auc", "logloss", "ne", "pcoc", "ece", "mean_p", "gauc"];
+}
+
+/// Computes all metrics. A number that is not finite becomes `None`: it has no place in JSON.
+#[must_use]
+pub fn summarise(column: &Column<'_>, ece_bins: usize) -> Summary {
+    let Column { log_p, log_not_p, labels, weights, groups } = *column;
+    let finite = |v: f64| v.is_finite().then_some(v);
+    let area = auc(log_p, labels, weights);
+    let loss = log_loss(log_p, log_not_p, labels, weights).ok().and_then(finite);
+    let grouped = groups.and_then(|g| gauc(log_p, labels, weights, g).ok());
+    let (all, _) = totals(labels, weights);
+    let sum: f64 = log_p.iter().enumerate().map(|(r, l)| weights.map_or(1.0, |w| f64::from(w[r])) * l.exp()).sum();
+    Summary {
+        rows: labels.len() as u64,
+        positives: labels.iter().filter(|y| **y != 0).count() as u64,
+        auc: area.ok(),
+        auc_reason: area.err().map(|e| e.to_string()),
+        logloss: loss,
+        ne: loss.and_then(|l| normalised_entropy(l, labels, weights).ok()),
+        pcoc: pcoc(log_p, labels, weights).ok().and_then(finite),
+        ece: ece(log_p, labels, weights, ece_bins).ok().and_then(finite),
+        mean_p: finite(sum / all),
+        gauc: grouped.map(|g| g.0),
+        gauc_groups: grouped.map(|g| g.1),
+        best: None,
+    }
+}
