@@ -46,7 +46,24 @@ fn block(finding: &Diagnostic, renderer: &Renderer) -> String {
         Some(snippet)
     });
     let group = title.elements(snippets).elements(finding.help.iter().map(|h| Level::HELP.message(h.as_str())));
-    renderer.render(&[group])
+    let text = renderer.render(&[group]);
+    if !finding.annotations.is_empty() {
+        return text;
+    }
+    // Without a snippet, the bar above the help has nothing to hang on.
+    let kept: Vec<String> = text
+        .lines()
+        .filter(|line| visible(line).trim() != "|")
+        .map(|line| if visible(line).starts_with(" = ") { format!(" {line}") } else { line.to_owned() })
+        .collect();
+    kept.join("\n")
+}
+
+/// Without colour codes.
+fn visible(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.split_once('m').map_or("", |(_, rest)| rest))
 }
 
 /// The span, inside the text and on character boundaries.
@@ -131,7 +148,8 @@ error: unknown tower `mpl` in stage `click`
     #[test]
     fn findings_without_a_place_follow_one_another() {
         let found = [Diagnostic::error("a", "no such device").help("use `--device cpu`"), Diagnostic::warning("b", "slow disk")];
-        assert_eq!(text(&found, false), "error: no such device\n  |\n  = help: use `--device cpu`\n\nwarning: slow disk\n");
+        assert_eq!(text(&found, false), "error: no such device\n  = help: use `--device cpu`\n\nwarning: slow disk\n");
+        assert_eq!(visible(&text(&found, true)), text(&found, false));
         assert_eq!(text(&[], false), "");
     }
 

@@ -4,6 +4,8 @@
 //! then the stage itself. Everything else follows from paths: the equation, the row space, log P and log(1 − P) as sums over *disjoint*
 //! leaf events ([`Event`]), never as the complement of a rounded number.
 
+pub mod words;
+
 use crate::spec::{After, Spec};
 
 /// One decision on a path.

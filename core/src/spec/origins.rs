@@ -3,7 +3,7 @@
 use super::decode::{keys_of, kinds_of};
 use super::read::quoted;
 use super::sources::normalise;
-use super::{After, Component, Embedding, Entity, Feature, Funnel, Metrics, Outcome, Spec, Split, Train};
+use super::{After, Component, Embedding, Entity, Feature, Funnel, Metrics, Optimizer, Outcome, Spec, Split, Train};
 use crate::diagnostic::Place;
 use crate::plugin::Build;
 use crate::plugin::registry::{self, Kind};
@@ -103,7 +103,10 @@ impl Collect<'_> {
         for key in order {
             let path = join(path, key);
             match table.remove(key) {
-                Some(value) => self.value(&path, value, &[]),
+                Some(value) => {
+                    let order = nested_order(key, table_kind(&value));
+                    self.value(&path, value, &order);
+                }
                 None => self.leaf(&path, None),
             }
         }
@@ -114,7 +117,7 @@ impl Collect<'_> {
     fn section<T: Serialize + JsonSchema>(&mut self, path: &[String], section: &T) {
         let schema = schema_for!(T);
         if let Ok(value) = Value::try_from(section) {
-            let kind = value.get("kind").and_then(Value::as_str).map(str::to_owned);
+            let kind = table_kind(&value);
             let order = match kinds_of(&schema).into_iter().find(|(k, _)| Some(k) == kind.as_ref()) {
                 Some((_, keys)) => keys,
                 None => keys_of(&schema),
@@ -136,8 +139,18 @@ impl Collect<'_> {
                 make_absolute(value);
             }
         }
-        self.value(path, Value::Table(settings), &order);
+        if !settings.is_empty() {
+            self.value(path, Value::Table(settings), &order);
+        }
     }
+}
+/// Keys of an optimizer in order of declaration; other nested tables have none of their own.
+fn nested_order(key: &str, kind: Option<String>) -> Vec<String> {
+    let kinds = if key == "optimizer" { kinds_of(&schema_for!(Optimizer)) } else { Vec::new() };
+    kinds.into_iter().find(|(k, _)| Some(k) == kind.as_ref()).map(|(_, keys)| keys).unwrap_or_default()
+}
+fn table_kind(value: &Value) -> Option<String> {
+    Some(value.get("kind")?.as_str()?.to_owned())
 }
 fn join(path: &[String], key: &str) -> Vec<String> {
     path.iter().cloned().chain([key.to_owned()]).collect()

@@ -22,6 +22,7 @@ reference!(source, "source");
 /// `[defaults]`: what stages have that say nothing else.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Defaults")]
 pub struct DefaultsTable {
     /// The network of stages without `tower`. Default: `mlp`.
     #[schemars(schema_with = "tower")]
@@ -32,6 +33,7 @@ pub struct DefaultsTable {
 /// `[stage.NAME]`: one step of the funnel. `NAME = false` under `[stage]` removes an inherited stage.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Stage")]
 pub struct StageTable {
     /// Parent: a stage or the row, `"click"`; or the complement branch `{ stage = "click", unless = "cart" }`. Default: from `funnel.chain`.
     pub after: Option<After>,
@@ -64,6 +66,7 @@ impl Default for StageTable {
 /// `[data]`: where rows come from.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Data")]
 pub struct DataTable {
     /// The plugin that reads rows, with its settings. Required.
     #[schemars(schema_with = "source")]
