@@ -20,7 +20,7 @@ pub fn distance(a: &str, b: &str) -> usize {
     last[b.len()]
 }
 
-/// The candidate closest to `name`, if it is at most `max(1, length / 3)` steps away; of several, the first in alphabetical order.
+/// The candidate closest to `name`, if it is at most `max(1, length / 3)` steps away and has something in common with it; of several, the first in alphabetical order.
 #[must_use]
 pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(name: &str, candidates: impl IntoIterator<Item = &'a S>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
@@ -29,7 +29,7 @@ pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(name: &str, candidates: impl Int
         .into_iter()
         .map(AsRef::as_ref)
         .map(|c| (distance(name, c).min(distance(&lower, &c.to_lowercase())), c))
-        .filter(|(d, _)| *d <= limit)
+        .filter(|(d, c)| *d <= limit && *d < name.chars().count().max(c.chars().count()))
         .min()
         .map(|(_, c)| c)
 }
@@ -47,7 +47,9 @@ mod tests {
 
     #[test]
     fn swaps_count_once() {
-        for (a, b, d) in [("mpl", "mlp", 1), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("hiden", "hidden", 1), ("x", "x", 0)] {
+        for (a, b, d) in
+            [("mpl", "mlp", 1), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("hiden", "hidden", 1), ("x", "x", 0)]
+        {
             assert_eq!(distance(a, b), d, "{a} {b}");
         }
     }
@@ -56,6 +58,7 @@ mod tests {
         assert_eq!(nearest("mpl", ["cross", "mlp"]), Some("mlp"));
         assert_eq!(nearest("transformer", ["cross", "mlp"]), None);
         assert_eq!(nearest("MLP", ["cross", "mlp"]), Some("mlp"));
+        assert_eq!(nearest("e", ["a", "b"]), None);
         assert_eq!(nearest("ab", ["ad", "ac"]), Some("ac"));
         assert_eq!(did_you_mean("bach_rows", ["batch_rows"]).as_deref(), Some("did you mean `batch_rows`?"));
         assert_eq!(did_you_mean("x", Vec::<&str>::new()), None);

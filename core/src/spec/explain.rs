@@ -36,13 +36,19 @@ pub fn list(kind: Option<Kind>) -> Vec<(Kind, &'static str, String, &'static str
 fn summary(schema: &Value) -> String {
     let text = description(schema);
     let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-    match first.find(". ") {
-        Some(at) => first[..=at].to_owned(),
+    let end = first.match_indices(". ").find(|(at, _)| first[at + 2..].starts_with(|c: char| !c.is_ascii_digit()));
+    match end {
+        Some((at, _)) => first[..=at].to_owned(),
         None => first,
     }
 }
 fn description(schema: &Value) -> String {
     schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn overview() -> String {
@@ -56,7 +62,7 @@ fn overview() -> String {
             (false, false) => name.clone(),
         };
         let text = summary(section);
-        let text = text.strip_prefix(&format!("`{title}`: ")).unwrap_or(&text).to_owned();
+        let text = capital(text.strip_prefix(&format!("`{title}`: ")).unwrap_or(&text));
         let _ = write!(out, "\n{title}\n    {text}\n");
         let keys: Vec<&String> = object(inner, "properties").map(|(k, _)| k).collect();
         if !keys.is_empty() {
@@ -109,7 +115,7 @@ fn key(path: &str) -> Result<String, Diagnostics> {
     let mut at: Vec<&Value> = vec![&root];
     let mut shown: Vec<&str> = Vec::new();
     let mut outer: Option<&Value> = None;
-    let mut default = None;
+    let mut facts = Vec::new();
     let mut parts = path.split('.').peekable();
     while let Some(part) = parts.next() {
         let candidates: Vec<(&String, &Value, &Value)> =
@@ -130,7 +136,7 @@ fn key(path: &str) -> Result<String, Diagnostics> {
             }
         }
         outer = Some(found);
-        default = Some((found.get("default"), is_required(parent, part)));
+        facts = facts_of(&root, found, parent, &candidates.iter().filter(|(k, ..)| *k == part).copied().collect::<Vec<_>>());
         let tables = alternatives(inner).into_iter().map(|v| resolve(&root, v));
         at = std::iter::once(inner).chain(tables.clone()).chain(tables.flat_map(alternatives).map(|v| resolve(&root, v))).collect();
     }
@@ -140,14 +146,7 @@ fn key(path: &str) -> Result<String, Diagnostics> {
     for line in text.lines() {
         let _ = writeln!(out, "    {line}");
     }
-    let mut facts = vec![format!("type: {}", type_text(&root, found))];
-    match default {
-        Some((Some(Value::Null), _)) => facts.push("default: not set".into()),
-        Some((Some(value), _)) => facts.push(format!("default: {}", literal(value))),
-        Some((None, true)) => facts.push("required".into()),
-        _ => {}
-    }
-    if found.pointer("/additionalProperties/oneOf").is_none() {
+    if !facts.is_empty() {
         let _ = write!(out, "\n    {}\n", facts.join("\n    "));
     }
     let values: Vec<&Value> = alternatives(inner).into_iter().filter(|v| v.get("const").is_some()).collect();
@@ -164,7 +163,7 @@ fn key(path: &str) -> Result<String, Diagnostics> {
             }
             None => {
                 for (name, schema) in kinds {
-                    let _ = write!(out, "\n    kind = \"{name}\": {}\n", summary(schema));
+                    let _ = write!(out, "\n    kind = \"{name}\"\n    {}\n", description(schema));
                     out += &settings(&root, schema);
                 }
             }
@@ -173,6 +172,36 @@ fn key(path: &str) -> Result<String, Diagnostics> {
         out += &settings(&root, inner);
     }
     Ok(out)
+}
+
+/// Type and default of a key; `same` holds the key in every table of its surroundings that has it, with the table.
+fn facts_of(root: &Value, found: &Value, parent: &Value, same: &[(&String, &Value, &Value)]) -> Vec<String> {
+    let target = resolve(root, found);
+    if target.get("properties").is_some() || found.pointer("/additionalProperties/oneOf").is_some() {
+        return Vec::new();
+    }
+    let mut facts = vec![format!("type: {}", type_text(root, found))];
+    let mut defaults: Vec<(String, Vec<&str>)> = Vec::new();
+    for (_, schema, table) in same {
+        if let Some(default) = schema.get("default").filter(|d| !d.is_null()).map(literal) {
+            let kind = table.pointer("/properties/kind/const").and_then(Value::as_str);
+            match defaults.iter_mut().find(|(d, _)| *d == default) {
+                Some((_, kinds)) => kinds.extend(kind),
+                None => defaults.push((default, kind.into_iter().collect())),
+            }
+        }
+    }
+    match defaults.as_slice() {
+        [] if found.get("default").is_some() && !description(found).contains("Default:") => facts.push("default: not set".into()),
+        [] if is_required(parent, same.first().map_or("", |(k, ..)| k)) => facts.push("required".into()),
+        [] => {}
+        [(only, _)] => facts.push(format!("default: {only}")),
+        several => {
+            let each: Vec<String> = several.iter().map(|(d, kinds)| format!("{d} ({})", kinds.join(", "))).collect();
+            facts.push(format!("default: {}", each.join(", ")));
+        }
+    }
+    facts
 }
 
 fn is_required(parent: &Value, key: &str) -> bool {
@@ -203,6 +232,7 @@ fn settings(root: &Value, schema: &Value) -> String {
         .filter(|(k, _)| *k != "kind" || schema.pointer("/properties/kind/const").is_none())
         .map(|(key, value)| {
             let default = match value.get("default") {
+                Some(Value::Null) if description(value).contains("Default:") => String::new(),
                 Some(Value::Null) => "not set".to_owned(),
                 Some(default) => literal(default),
                 None if is_required(schema, key) => "required".to_owned(),
@@ -271,7 +301,7 @@ fn type_text(root: &Value, schema: &Value) -> String {
             }
         }
         "object" => match object(schema, "properties").map(|(k, _)| k.as_str()).collect::<Vec<_>>().as_slice() {
-            [] => "a table".to_owned(),
+            keys if keys.is_empty() || keys.len() > 2 => "a table".to_owned(),
             keys => format!("{{ {} }}", keys.iter().map(|k| format!("{k} = …")).collect::<Vec<_>>().join(", ")),
         },
         other => other.to_owned(),
@@ -281,6 +311,10 @@ fn type_text(root: &Value, schema: &Value) -> String {
 
 /// JSON as it is written in TOML.
 fn literal(value: &Value) -> String {
+    if let Some(table) = value.as_object().filter(|t| !t.is_empty()) {
+        let entries: Vec<String> = table.iter().map(|(k, v)| format!("{} = {}", super::read::quoted(k), literal(v))).collect();
+        return format!("{{ {} }}", entries.join(", "));
+    }
     match toml::Value::try_from(value) {
         Ok(value) => value.to_string(),
         Err(_) => value.to_string(),
@@ -339,11 +373,73 @@ mod tests {
         }
     }
 
-    #[test]
-    fn show() {
-        for t in [&[][..], &["train.batch_rows"], &["train"], &["embedding"], &["stage"], &["stage.click.label"], &["split"], &["tower", "mlp"], &["objective"],
-            &["train.optimizer.lr"], &["feature.transform"], &["stage.click.tower"], &["data.orphan_labels"], &["towers"], &["train.bach_rows"], &["mlp"], &["tower", "mpl"], &["feature.vocabulary"], &["train.optimizer"]] {
-            eprintln!("=== {t:?}\n{}", said(t));
+    #[track_caller]
+    fn says(topic: &[&str], parts: &[&str]) {
+        let text = said(topic);
+        for part in parts {
+            assert!(text.contains(part), "no {part:?} in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_language_as_a_whole() {
+        says(
+            &[],
+            &[
+                "\n[train]\n    The loop.\n    keys: batch_rows, epochs",
+                "[stage.NAME]",
+                "\nfeatures\n",
+                "kinds: random, group, column, files",
+            ],
+        );
+    }
+
+    #[test]
+    fn keys() {
+        let key = "train.batch_rows\n    Rows of a step.\n\n    type: a whole number, 1 or more\n    default: 4096\n";
+        assert_eq!(said(&["train.batch_rows"]), key);
+        assert_eq!(said(&["train", "batch_rows"]), key);
+        says(&["embedding"], &["dim        a whole number, 1 or more; 18", "Width of a table row.", "lr = 0.0003"]);
+        says(&["stage.click.label"], &["stage.NAME.label", "Default: the stage's name.", "type: a string"]);
+        says(&["stage.label"], &["stage.label\n"]);
+        says(&["data.orphan_labels"], &["\"clear_child\"  Read the child as 0", "default: \"error\""]);
+        says(&["split"], &["kind = \"column\"", "train_through  ", "required"]);
+        says(&["train.optimizer.lr"], &["default: 0.001 (adam), 0.01 (adagrad, sgd)"]);
+        says(&["train.optimizer"], &["default: { kind = \"adam\", lr = 0.001", "Adagrad (Duchi et al. 2011)."]);
+        says(&["feature.transform.bucketize.quantiles"], &["type: a whole number, 1 or more"]);
+    }
+
+    #[test]
+    fn plugins() {
+        says(
+            &["tower", "mlp"],
+            &[
+                "tower `mlp`, from `esmm-funnel-core`",
+                "hidden      an array of whole numbers, 1 or more; [64, 32]",
+                "[stage.click.tower]\n      kind = \"mlp\"",
+            ],
+        );
+        says(&["source", "csv"], &["[data.source]", "delimiter  a string; not set"]);
+        says(&["encoder", "concat"], &["no settings"]);
+        says(&["stage.click.tower"], &["towers in this build", "linear  One weight per input."]);
+        says(&["towers"], &["mlp     Linear layers"]);
+        says(&["objective"], &["How stages become one loss.", "entire_space  Every stage's"]);
+        assert_eq!(
+            list(Some(Kind::Tower))[1],
+            (Kind::Tower, "mlp", "Linear layers with a nonlinearity between them.".into(), "esmm-funnel-core")
+        );
+        assert_eq!(list(None).len(), 7);
+    }
+
+    #[test]
+    fn near_misses() {
+        says(
+            &["train.bach_rows"],
+            &["error: nothing to explain under `train.bach_rows`", "did you mean `batch_rows`?", "keys of `train`: batch_rows,"],
+        );
+        says(&["mlp"], &["`mlp` is a tower: run `esmm-funnel explain tower mlp`"]);
+        says(&["tower", "mpl"], &["no tower `mpl` in this build", "did you mean `mlp`?", "towers in this build: linear, mlp"]);
+        says(&["trian"], &["did you mean `train`?"]);
+        says(&["train.seed.x"], &["`train.seed` has no keys"]);
     }
 }

@@ -36,7 +36,8 @@ impl Texts {
         let shown = path.display().to_string();
         let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(first) = self.open.iter().position(|p| p.canonicalize().is_ok_and(|p| p == identity)) {
-            let chain: Vec<String> = self.open[first..].iter().map(PathBuf::as_path).chain([path]).map(|p| format!("`{}`", p.display())).collect();
+            let chain: Vec<String> =
+                self.open[first..].iter().map(PathBuf::as_path).chain([path]).map(|p| format!("`{}`", p.display())).collect();
             self.found.push(
                 Diagnostic::error("extends-cycle", format!("`extends` goes in a circle: {}", chain.join(" → ")))
                     .at(from, "this file is already being read")

@@ -105,7 +105,8 @@ fn belongs(cx: &mut Cx<'_>, f: &Feature) {
         _ => {}
     }
     if f.columns.is_empty() {
-        let d = Diagnostic::error("no-columns", format!("feature `{}` has no columns", f.name)).at(cx.value(&format!("{path}.columns")), "");
+        let d =
+            Diagnostic::error("no-columns", format!("feature `{}` has no columns", f.name)).at(cx.value(&format!("{path}.columns")), "");
         cx.report(d.help(format!("name some, or leave `columns` out for the column `{}`", f.name)));
     }
 }
@@ -188,9 +189,13 @@ fn without(cx: &mut Cx<'_>, draft: &Draft, stage: &str, features: &StageFeatures
     }
     let names: Vec<&str> = draft.features.declared.iter().map(|f| f.name.as_str()).collect();
     for (i, name) in features.without.iter().enumerate() {
-        let known = names.contains(&name.as_str()) || draft.features.declared.iter().flat_map(|f| &f.columns).any(|c| c == name || is_glob(c));
+        let known =
+            names.contains(&name.as_str()) || draft.features.declared.iter().flat_map(|f| &f.columns).any(|c| c == name || is_glob(c));
         if !known {
-            let d = Diagnostic::error("unknown-feature", format!("stage `{stage}` is without `{name}`, which is no feature and no column of one"));
+            let d = Diagnostic::error(
+                "unknown-feature",
+                format!("stage `{stage}` is without `{name}`, which is no feature and no column of one"),
+            );
             let mut d = d.at(cx.value(&format!("stage.{stage}.features.without[{i}]")), "");
             d.help.extend(did_you_mean(name, &names));
             cx.report(d.help(format!("features: {}", names.join(", "))));

@@ -19,9 +19,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     names(cx, draft);
     let before = cx.found.len();
     parents(cx, draft);
-    if cx.found.len() == before {
-        circles(cx, draft);
-    }
+    circles(cx, draft);
     let sound = cx.found.len() == before && draft.stages.iter().all(|s| s.after.is_some());
     for outcome in &draft.outcomes {
         members(cx, draft, outcome, sound);
@@ -75,7 +73,11 @@ fn parents(cx: &mut Cx<'_>, draft: &Draft) {
     for stage in &draft.stages {
         for (i, (parent, place)) in edges(cx, stage).into_iter().enumerate() {
             let word = if i == 0 { "comes after" } else { "is the complement of" };
-            if parent == stage.name {
+            if i == 1 && matches!(&stage.after, Some(After::Complement { stage, .. }) if *stage == parent) {
+                let d =
+                    Diagnostic::error("not-a-sibling", format!("stage `{}` comes after `{parent}` unless `{parent}`: never", stage.name));
+                cx.report(d.at(place, "").help(format!("name a stage that comes after `{parent}` too")));
+            } else if parent == stage.name {
                 let d = Diagnostic::error("graph-cycle", format!("stage `{}` {word} itself", stage.name));
                 cx.report(d.at(place, "").help("name the stage before it, or the row"));
             } else if !names.contains(&parent.as_str()) && (i == 1 || parent != row) {
@@ -88,6 +90,7 @@ fn parents(cx: &mut Cx<'_>, draft: &Draft) {
             }
         }
         if let Some(After::Complement { stage: parent, unless }) = &stage.after
+            && parent != unless
             && let Some(sibling) = draft.stages.iter().find(|s| s.name == *unless && s.name != stage.name)
             && let Some(After::Stage(other) | After::Complement { stage: other, .. }) = &sibling.after
             && other != parent
@@ -100,22 +103,21 @@ fn parents(cx: &mut Cx<'_>, draft: &Draft) {
     }
 }
 
-/// A circle of `after` and `unless`, if there is one: shown once, as a chain of names.
+/// Circles of `after` and `unless`, each shown once, as a chain of names. A stage that comes after itself has been reported.
 fn circles(cx: &mut Cx<'_>, draft: &Draft) {
     let mut done = vec![false; draft.stages.len()];
     for start in 0..draft.stages.len() {
         let mut open = Vec::new();
         if let Some(circle) = visit(cx, draft, start, &mut open, &mut done) {
             let names: Vec<String> = circle.iter().chain(circle.first()).map(|&i| format!("`{}`", draft.stages[i].name)).collect();
-            let d = Diagnostic::error("graph-cycle", format!("stages come after each other in a circle: {}", names.join(" after ")));
-            let mut d = d.at(None, "");
+            let mut d = Diagnostic::error("graph-cycle", format!("stages come after each other in a circle: {}", names.join(" after ")));
             for (n, &i) in circle.iter().enumerate() {
                 let next = &draft.stages[circle[(n + 1) % circle.len()]].name;
                 let place = edges(cx, &draft.stages[i]).into_iter().find(|(p, _)| p == next).and_then(|(_, place)| place);
                 d = d.at(place, if n == 0 { "closes the circle" } else { "" });
             }
             cx.report(d.help(format!("one of them comes after the row: `after = \"{}\"`", draft.funnel.row)));
-            return;
+            open.into_iter().for_each(|i| done[i] = true);
         }
     }
 }
@@ -129,6 +131,7 @@ fn visit(cx: &Cx<'_>, draft: &Draft, at: usize, open: &mut Vec<usize>, done: &mu
     open.push(at);
     for (parent, _) in edges(cx, &draft.stages[at]) {
         if let Some(next) = draft.stages.iter().position(|s| s.name == parent)
+            && next != at
             && let Some(circle) = visit(cx, draft, next, open, done)
         {
             return Some(circle);
@@ -216,10 +219,11 @@ fn members(cx: &mut Cx<'_>, draft: &Draft, outcome: &Outcome, sound: bool) {
             let (Some(pa), Some(pb)) = (path(a), path(b)) else { continue };
             let disjoint = pa.iter().any(|x| pb.iter().any(|y| x.stage == y.stage && x.reached != y.reached));
             if !disjoint {
-                let d = Diagnostic::error("overlapping-outcome", format!("outcome `{}`: a row can reach both `{b}` and `{a}`", outcome.name))
-                    .at(cx.value(&format!("{key}[{i}]")), "")
-                    .at(cx.value(&format!("{key}[{j}]")), "")
-                    .help("its probability is a sum over paths, so they must exclude each other");
+                let d =
+                    Diagnostic::error("overlapping-outcome", format!("outcome `{}`: a row can reach both `{b}` and `{a}`", outcome.name))
+                        .at(cx.value(&format!("{key}[{i}]")), "")
+                        .at(cx.value(&format!("{key}[{j}]")), "")
+                        .help("its probability is a sum over paths, so they must exclude each other");
                 cx.report(d.help(format!("make one the complement branch, as in `after = {{ stage = \"…\", unless = \"{b}\" }}`")));
             }
         }
@@ -238,7 +242,10 @@ fn shared_labels(cx: &mut Cx<'_>, draft: &Draft) {
         }
         let names: Vec<String> = stages.iter().map(|s| format!("`{}`", s.name)).collect();
         let toml: Vec<String> = stages.iter().map(|s| format!("\"{}\"", s.name)).collect();
-        let mut d = Diagnostic::error("shared-label", format!("stages {} have one label, `{label}`, and no outcome covers them", names.join(" and ")));
+        let mut d = Diagnostic::error(
+            "shared-label",
+            format!("stages {} have one label, `{label}`, and no outcome covers them", names.join(" and ")),
+        );
         for (i, stage) in stages.iter().enumerate() {
             let path = format!("stage.{}", stage.name);
             d = d.at(cx.value(&format!("{path}.label")).or_else(|| cx.key(&path)), if i == 0 { "" } else { "the same label" });

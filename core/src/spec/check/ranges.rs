@@ -68,7 +68,13 @@ fn number(cx: &mut Cx<'_>, key: &str, value: f64, rule: Rule) {
 fn optimizer(cx: &mut Cx<'_>, path: &str, optimizer: &Optimizer) {
     let rules: Vec<(&str, f64, Rule)> = match *optimizer {
         Optimizer::Adam { lr, beta1, beta2, eps, l2 } => {
-            vec![("lr", lr, above_zero), ("beta1", beta1, share), ("beta2", beta2, share), ("eps", eps, above_zero), ("l2", l2, at_least_zero)]
+            vec![
+                ("lr", lr, above_zero),
+                ("beta1", beta1, share),
+                ("beta2", beta2, share),
+                ("eps", eps, above_zero),
+                ("l2", l2, at_least_zero),
+            ]
         }
         Optimizer::Adagrad { lr, eps, initial_accumulator, l2 } => vec![
             ("lr", lr, above_zero),
@@ -89,7 +95,8 @@ fn split(cx: &mut Cx<'_>, split: &Split) {
             number(cx, "split.valid", *valid, share);
             number(cx, "split.test", *test, share);
             if share(*valid).is_none() && share(*test).is_none() && valid + test >= 1.0 {
-                let (first, second) = if cx.stated.contains_key("split.test") { ("split.test", "split.valid") } else { ("split.valid", "split.test") };
+                let (first, second) =
+                    if cx.stated.contains_key("split.test") { ("split.test", "split.valid") } else { ("split.valid", "split.test") };
                 let d = Diagnostic::error("out-of-range", format!("split: `valid` {valid} and `test` {test} leave no row for training"))
                     .at(cx.value(first), "")
                     .at(cx.value(second), "");

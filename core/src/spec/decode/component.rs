@@ -6,8 +6,8 @@ use super::faults::{decode_all, in_words};
 use super::{Component, Cx};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::suggest::did_you_mean;
-use crate::plugin::registry::{self, Kind, Plugin};
 use crate::plugin::Build;
+use crate::plugin::registry::{self, Kind, Plugin};
 use toml::de::DeValue;
 
 /// `[objective]` or `[encoder]`.
@@ -26,8 +26,11 @@ pub fn component(cx: &mut Cx<'_>, kind: Kind, path: &str, owner: &str, value: Op
     };
     let span = value.span();
     let DeValue::Table(table) = value.get_ref() else {
-        let d = Diagnostic::error("wrong-type", format!("{path}: expected the name of a {kind} or a table, found {}", type_name(value.get_ref())))
-            .at(cx.sources.place(&span), "");
+        let d = Diagnostic::error(
+            "wrong-type",
+            format!("{path}: expected the name of a {kind} or a table, found {}", type_name(value.get_ref())),
+        )
+        .at(cx.sources.place(&span), "");
         cx.report(d.help(in_this_build(kind)).help(format!("write `{{ kind = \"{}\" }}`", example(kind))));
         return None;
     };
@@ -41,7 +44,8 @@ pub fn component(cx: &mut Cx<'_>, kind: Kind, path: &str, owner: &str, value: Op
         }
         None => {
             let Some(name) = implied else {
-                let d = Diagnostic::error("missing-key", format!("{path}: no `kind`")).at(cx.sources.place(&span), format!("which {kind}?"));
+                let d =
+                    Diagnostic::error("missing-key", format!("{path}: no `kind`")).at(cx.sources.place(&span), format!("which {kind}?"));
                 cx.report(d.help(format!("add `kind = \"{}\"`", example(kind))).help(in_this_build(kind)));
                 return None;
             };

@@ -47,7 +47,8 @@ fn chain(cx: &mut Cx<'_>, funnel: &mut Funnel) -> Vec<String> {
         let place = cx.part("funnel.chain", &text, from..from + name.len());
         start += part.len() + 2;
         if !is_name(name) {
-            let what = if name.is_empty() { "a name is missing in the chain".to_owned() } else { format!("`{name}` is no name for a stage") };
+            let what =
+                if name.is_empty() { "a name is missing in the chain".to_owned() } else { format!("`{name}` is no name for a stage") };
             cx.report(Diagnostic::error("chain-syntax", what).at(place, "letters, digits, `_` and `-`").help(example));
             return Vec::new();
         }
@@ -73,7 +74,8 @@ fn chain(cx: &mut Cx<'_>, funnel: &mut Funnel) -> Vec<String> {
     let mut kept = Vec::new();
     for name in &names {
         match cx.removed.get(&dotted("stage", name)) {
-            Some((span, _)) if span.start > chain_at && cx.sources.place(span).map(|p| p.source) != cx.value("funnel.chain").map(|p| p.source) => {}
+            Some((span, _))
+                if span.start > chain_at && cx.sources.place(span).map(|p| p.source) != cx.value("funnel.chain").map(|p| p.source) => {}
             Some((span, _)) => {
                 let d = Diagnostic::error("removed-stage", format!("stage `{name}` is removed, but the chain names it"))
                     .at(cx.sources.place(span), "removed here")
@@ -121,7 +123,8 @@ fn stage(
         None => (Table::new(), 0..0),
         Some((DeValue::Table(t), span)) => (t.clone(), span),
         Some((other, _)) => {
-            let d = Diagnostic::error("wrong-type", format!("{path}: expected a table, found {}", type_name(other))).at(cx.value(&path), "");
+            let d =
+                Diagnostic::error("wrong-type", format!("{path}: expected a table, found {}", type_name(other))).at(cx.value(&path), "");
             cx.report(d.help(format!("write `[{path}]`, or `{name} = false` to remove an inherited stage")));
             return None;
         }
@@ -170,7 +173,9 @@ fn no_parent(cx: &mut Cx<'_>, path: &str, name: &str, chain: &[String]) {
             .at(cx.value("funnel.chain"), "the chain");
         match nearest(name, chain) {
             Some(near) => d.help(format!("did you mean `[stage.{near}]`?")),
-            None => d.help(format!("add it to the chain, or say what it comes after: `after = \"{}\"`", chain.last().map_or("NAME", |c| c))),
+            None => {
+                d.help(format!("add it to the chain, or say what it comes after: `after = \"{}\"`", chain.last().map_or("NAME", |c| c)))
+            }
         }
     };
     cx.report(d);
@@ -185,7 +190,8 @@ fn after(cx: &mut Cx<'_>, path: &str, name: &str, value: &Value<'_>) -> Option<A
             let mut text = |part: &str| match table.get(part).map(Spanned::get_ref) {
                 Some(DeValue::String(s)) => Some(s.to_string()),
                 Some(other) => {
-                    let d = Diagnostic::error("wrong-type", format!("{key}.{part}: expected the name of a stage, found {}", type_name(other)));
+                    let d =
+                        Diagnostic::error("wrong-type", format!("{key}.{part}: expected the name of a stage, found {}", type_name(other)));
                     cx.report(d.at(cx.value(&format!("{key}.{part}")), ""));
                     None
                 }
@@ -209,7 +215,9 @@ fn after(cx: &mut Cx<'_>, path: &str, name: &str, value: &Value<'_>) -> Option<A
         other => {
             let d = Diagnostic::error("wrong-type", format!("{key}: expected the name of a stage, found {}", type_name(other)))
                 .at(cx.value(&key), "")
-                .help(format!("stage `{name}` comes after one stage: `after = \"click\"`, or `{{ stage = \"click\", unless = \"cart\" }}`"));
+                .help(format!(
+                    "stage `{name}` comes after one stage: `after = \"click\"`, or `{{ stage = \"click\", unless = \"cart\" }}`"
+                ));
             cx.report(d);
             None
         }

@@ -8,8 +8,8 @@ mod sections;
 
 use super::read::{Removed, Table, Value, dotted, in_order, type_name};
 use super::sources::{Sources, Span};
-use super::{Component, Data, Embedding, Entity, Features, Funnel, Metrics, Outcome, Split, StageFeatures, Train};
 use super::{After, InitBias};
+use super::{Component, Data, Embedding, Entity, Features, Funnel, Metrics, Outcome, Split, StageFeatures, Train};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Place};
 use faults::{Fault, decode_all, in_words, missing_field};
@@ -71,8 +71,21 @@ pub struct StageDraft {
 
 /// The keys of a spec.
 pub const TOP: [&str; 15] = [
-    "extends", "features", "funnel", "defaults", "stage", "outcome", "encoder", "objective", "data", "split", "entity", "feature", "embedding",
-    "train", "metrics",
+    "extends",
+    "features",
+    "funnel",
+    "defaults",
+    "stage",
+    "outcome",
+    "encoder",
+    "objective",
+    "data",
+    "split",
+    "entity",
+    "feature",
+    "embedding",
+    "train",
+    "metrics",
 ];
 
 /// Decodes everything.
@@ -172,7 +185,7 @@ impl Cx<'_> {
                 continue;
             }
             let mut d = Diagnostic::error("unknown-key", format!("unknown key `{name}` in {}", title(path)))
-                .at(self.sources.place(&key.span()), "not a setting of this section");
+                .at(self.sources.place(&key.span()), if path.is_empty() { "not a key of a spec" } else { "not a key of this section" });
             d.help.extend(did_you_mean(name, allowed));
             self.report(d.help(format!("keys of {}: {}", title(path), allowed.join(", "))));
         }

@@ -1,6 +1,6 @@
 //! The sections that are not about the graph.
 
-use super::super::read::{Table, Value, dotted, in_order, implied_kind, type_name};
+use super::super::read::{Table, Value, dotted, implied_kind, in_order, type_name};
 use super::super::sources::Span;
 use super::super::types::DataTable;
 use super::super::{Data, Entity, Feature, Features, Optimizer, Split};
@@ -76,7 +76,8 @@ fn tagged<T: DeserializeOwned + JsonSchema>(cx: &mut Cx<'_>, path: &str, what: &
     if let Some(implied) = implied_kind(&path.split('.').collect::<Vec<_>>())
         && !table.contains_key("kind")
     {
-        table.insert(Spanned::new(value.span(), Cow::Borrowed("kind")), Spanned::new(value.span(), DeValue::String(Cow::Borrowed(implied))));
+        table
+            .insert(Spanned::new(value.span(), Cow::Borrowed("kind")), Spanned::new(value.span(), DeValue::String(Cow::Borrowed(implied))));
     }
     let name = match table.get("kind").map(Spanned::get_ref) {
         Some(DeValue::String(name)) => name.to_string(),
@@ -177,7 +178,9 @@ pub fn features(cx: &mut Cx<'_>, table: &Table<'_>) -> Features {
                 let name = in_order(t).first().map_or("NAME".to_owned(), |(k, _)| k.get_ref().to_string());
                 d = d.help(format!("did you mean `[feature.{name}]`?"));
             }
-            cx.report(d.help("`features = \"infer\"` takes every column but labels, keys and leakage suspects; `[feature.NAME]` tables declare them"));
+            cx.report(d.help(
+                "`features = \"infer\"` takes every column but labels, keys and leakage suspects; `[feature.NAME]` tables declare them",
+            ));
             false
         }
     };

@@ -149,7 +149,8 @@ fn esm2_stages_come_parents_and_siblings_first() {
 
 #[test]
 fn defaults_give_towers() {
-    let text = format!("{FUNNEL}[defaults]\ntower = {{ kind = \"mlp\", hidden = [8], dropout = 0.5 }}\n[stage.purchase.tower]\nhidden = [4]\n");
+    let text =
+        format!("{FUNNEL}[defaults]\ntower = {{ kind = \"mlp\", hidden = [8], dropout = 0.5 }}\n[stage.purchase.tower]\nhidden = [4]\n");
     let spec = good(&text);
     assert_eq!(spec.stages[0].tower.settings["hidden"], toml::Value::from(vec![8]));
     assert_eq!(spec.stages[0].tower.path, "stage.click.tower");
@@ -194,9 +195,11 @@ fn places_of_keys() {
 
 #[test]
 fn the_resolved_spec_loads_as_an_equal_one() {
-    let with_names = format!("{FUNNEL}[feature.\"a b.c\"]\nkind = \"id\"\n[split]\nkind = \"files\"\nvalid = [\"v/*.csv\"]\ntest = [\"../t.csv\"]\n");
+    let with_names =
+        format!("{FUNNEL}[feature.\"a b.c\"]\nkind = \"id\"\n[split]\nkind = \"files\"\nvalid = [\"v/*.csv\"]\ntest = [\"../t.csv\"]\n");
     let odd = format!("{FUNNEL}[feature.bag]\nkind = \"bag\"\nseparator = \"\\n\\\"\\t\"\nmissing = [\"\", \"a\\\\b\"]\n");
-    let edited = format!("{FUNNEL}[split]\nkind = \"column\"\ncolumn = \"d\"\ntrain_through = \"2024\"\nvalid_through = 3\ntest_from = 4.5\n");
+    let edited =
+        format!("{FUNNEL}[split]\nkind = \"column\"\ncolumn = \"d\"\ntrain_through = \"2024\"\nvalid_through = 3\ntest_from = 4.5\n");
     for text in [FULL, ESM2, FUNNEL, &with_names, &odd, &edited] {
         let spec = good_with(text, &["train.epochs=3"]);
         let resolved = spec.resolved();

@@ -24,7 +24,11 @@ fn shown(path: &Path, sets: &[&str]) -> String {
 #[test]
 fn this_file_wins_over_its_chain_of_bases() {
     let dir = tempfile::tempdir().expect("folder");
-    write(dir.path(), "configs/root.toml", "[train]\nepochs = 5\nseed = 5\n[split]\nkind = \"group\"\ncolumn = \"u\"\n[metrics]\nslices = [\"a\", \"b\"]\n");
+    write(
+        dir.path(),
+        "configs/root.toml",
+        "[train]\nepochs = 5\nseed = 5\n[split]\nkind = \"group\"\ncolumn = \"u\"\n[metrics]\nslices = [\"a\", \"b\"]\n",
+    );
     let base = "extends = \"root.toml\"\n[train]\nepochs = 4\n[data]\nsource = { kind = \"csv\", files = [\"../logs/*.csv\"] }\n\
                 [feature.x]\nkind = \"id\"\n[feature.y]\nkind = \"id\"\n[stage.click]\nafter = \"impression\"\n\
                 tower = { kind = \"mlp\", hidden = [7] }\n[stage.cart]\nafter = \"click\"\n";
@@ -66,22 +70,32 @@ fn circles_and_missing_files() {
     write(dir.path(), "s/b.toml", "extends = \"c.toml\"\n");
     write(dir.path(), "s/c.toml", "# back\nextends = \"./a.toml\"\n");
     let text = shown(&dir.path().join("s/a.toml"), &[]);
-    says(&text, &["error: `extends` goes in a circle: `s/a.toml` → `s/b.toml` → `s/c.toml` → `s/a.toml`", "--> s/c.toml:2:11", "^^^^^^^^^^"]);
+    says(
+        &text,
+        &["error: `extends` goes in a circle: `s/a.toml` → `s/b.toml` → `s/c.toml` → `s/a.toml`", "--> s/c.toml:2:11", "^^^^^^^^^^"],
+    );
     let path = write(dir.path(), "s/d.toml", "extends = \"bbb.toml\"\n");
     write(dir.path(), "s/bb.toml", "");
-    says(&shown(&path, &[]), &["error: cannot read `s/bbb.toml`: no such file", "--> s/d.toml:1:11", "^^^^^^^^^^", "help: did you mean `bb.toml`?"]);
+    says(
+        &shown(&path, &[]),
+        &["error: cannot read `s/bbb.toml`: no such file", "--> s/d.toml:1:11", "^^^^^^^^^^", "help: did you mean `bb.toml`?"],
+    );
     says(&shown(&dir.path().join("s/e.toml"), &[]), &["error: cannot read `s/e.toml`: no such file"]);
     let path = write(dir.path(), "s/f.toml", "extends = [\"a.toml\"]\n");
     says(&shown(&path, &[]), &["error: extends: expected a string, found an array", "--> s/f.toml:1:11", "help: a spec extends one file"]);
     // A fault in a base is shown in the base, together with one here.
     write(dir.path(), "s/g.toml", "[train]\nepocs = 1\n");
     let path = write(dir.path(), "s/h.toml", &format!("extends = \"g.toml\"\n{FUNNEL}[metrics]\nbins = 3\n"));
-    says(&shown(&path, &[]), &["--> s/g.toml:2:1", "did you mean `epochs`?", "--> s/h.toml:7:1", "keys of `[metrics]`: gauc_by, slices, ece_bins"]);
+    says(
+        &shown(&path, &[]),
+        &["--> s/g.toml:2:1", "did you mean `epochs`?", "--> s/h.toml:7:1", "keys of `[metrics]`: gauc_by, slices, ece_bins"],
+    );
 }
 
 #[test]
 fn set_is_toml_else_a_string() {
-    let sets = ["train.monitor=click.full.auc", "metrics.slices=[\"a\"]", "train.clip_norm = 0.5", "data.weight=w", "feature.\"a.b\".kind=id"];
+    let sets =
+        ["train.monitor=click.full.auc", "metrics.slices=[\"a\"]", "train.clip_norm = 0.5", "data.weight=w", "feature.\"a.b\".kind=id"];
     let spec = good_with(FUNNEL, &sets);
     assert_eq!(spec.train.monitor.as_deref(), Some("click.full.auc"));
     assert_eq!((spec.metrics.slices, spec.train.clip_norm, spec.data.weight.as_deref()), (vec!["a".to_owned()], 0.5, Some("w")));
@@ -91,7 +105,8 @@ fn set_is_toml_else_a_string() {
     assert_eq!((spec.stages[0].tower.kind.as_str(), &spec.stages[0].tower.settings["hidden"]), ("mlp", &toml::Value::from(vec![64])));
     // The order of a kind and its settings does not matter.
     let text = format!("{FUNNEL}[stage.click]\ntower = \"linear\"\n");
-    for sets in [["stage.click.tower.hidden=[3]", "stage.click.tower=mlp"], ["stage.click.tower.kind=mlp", "stage.click.tower.hidden=[3]"]] {
+    for sets in [["stage.click.tower.hidden=[3]", "stage.click.tower=mlp"], ["stage.click.tower.kind=mlp", "stage.click.tower.hidden=[3]"]]
+    {
         assert_eq!(good_with(&text, &sets).stages[0].tower.settings["hidden"], toml::Value::from(vec![3]));
     }
 }
@@ -100,7 +115,15 @@ fn set_is_toml_else_a_string() {
 fn faults_in_set_have_carets_of_their_own() {
     let sets = ["train.epochs=many", "stage.click.tower.hiden=[64]", "trian.epochs=1", "nothing", "a b=1"];
     let text = bad_with(FUNNEL, &sets);
-    says(&text, &["error: train.epochs: expected a whole number, 1 or more, found string \"many\"", "--> --set:1:14", "1 | train.epochs=many", "^^^^"]);
+    says(
+        &text,
+        &[
+            "error: train.epochs: expected a whole number, 1 or more, found string \"many\"",
+            "--> --set:1:14",
+            "1 | train.epochs=many",
+            "^^^^",
+        ],
+    );
     says(&text, &["error: stage.click.tower: unknown field `hiden`", "--> --set:1:19", "did you mean `hidden`?"]);
     says(&text, &["error: unknown key `trian` in a spec", "--> --set:1:1", "did you mean `train`?"]);
     says(&text, &["error: `nothing` is not `key=value`", "help: write `--set train.epochs=2`"]);

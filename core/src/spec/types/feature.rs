@@ -144,4 +144,3 @@ pub struct Features {
     /// `[feature.NAME]` tables, in order of the file.
     pub declared: Vec<Feature>,
 }
-

@@ -65,7 +65,7 @@ pub struct StageFeatures {
 
 /// The bias a stage's head starts with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number or \"base_rate\"")]
 pub enum InitBias {
     /// A logit.
     Value(f64),
@@ -148,7 +148,7 @@ pub struct Data {
 
 /// A bound of a split: a number, a date or a string, compared with the column's values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number, a date or a string")]
 pub enum Scalar {
     /// A whole number.
     Integer(i64),
@@ -224,4 +224,3 @@ impl Default for Split {
         Self::Random { valid: tenth(), test: fifth(), seed: seed() }
     }
 }
-
