@@ -42,7 +42,7 @@ impl Place {
     /// Line and column of the start, both counted from 1.
     #[must_use]
     pub fn line_column(&self) -> (usize, usize) {
-        let before = &self.source.text[..self.span.start.min(self.source.text.len())];
+        let before = &self.source.text[..self.source.text.floor_char_boundary(self.span.start)];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
         (line, column)

@@ -1,0 +1,204 @@
+//! Columns have one role: a label that is also a feature, a key or a weight would leak or make no sense. And features' own rules.
+
+use super::super::decode::{Cx, Draft};
+use super::super::{Feature, FeatureKind, Split, StageFeatures, Vocabulary};
+use crate::diagnostic::suggest::did_you_mean;
+use crate::diagnostic::{Diagnostic, Place};
+
+/// Reports what is wrong with columns and features.
+pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
+    labels(cx, draft);
+    for feature in &draft.features.declared {
+        belongs(cx, feature);
+        entity(cx, draft, feature);
+    }
+    twice(cx, draft);
+    sharing(cx, draft);
+    for stage in &draft.stages {
+        without(cx, draft, &stage.name, &stage.features);
+    }
+}
+
+fn is_glob(column: &str) -> bool {
+    column.contains(['*', '?', '['])
+}
+
+/// Columns named one by one, with the role they have.
+fn roles(cx: &Cx<'_>, draft: &Draft) -> Vec<(String, &'static str, Option<Place>)> {
+    let mut roles = Vec::new();
+    let mut add = |cx: &Cx<'_>, column: &str, role, key: String| {
+        if !is_glob(column) {
+            roles.push((column.to_owned(), role, cx.value(&key).or_else(|| cx.key(key.rsplit_once('.').map_or("", |(parent, _)| parent)))));
+        }
+    };
+    for f in &draft.features.declared {
+        let path = super::super::read::dotted("feature", &f.name);
+        for (i, column) in f.columns.iter().enumerate() {
+            let item = format!("{path}.columns[{i}]");
+            add(cx, column, "a feature", if cx.stated.contains_key(&item) { item } else { format!("{path}.columns") });
+        }
+        if let Some(column) = &f.weights {
+            add(cx, column, "the weights of a feature", format!("{path}.weights"));
+        }
+    }
+    if let Some(data) = &draft.data {
+        for (i, column) in data.keys.iter().enumerate() {
+            add(cx, column, "a key", format!("data.keys[{i}]"));
+        }
+        if let Some(column) = &data.weight {
+            add(cx, column, "the row weight", "data.weight".into());
+        }
+    }
+    if let Some(Split::Group { column, .. } | Split::Column { column, .. }) = &draft.split {
+        add(cx, column, "the split's column", "split.column".into());
+    }
+    for e in &draft.entities {
+        add(cx, &e.key, "the key of an entity", format!("{}.key", super::super::read::dotted("entity", &e.name)));
+    }
+    if let Some(column) = draft.metrics.as_ref().and_then(|m| m.gauc_by.as_ref()) {
+        add(cx, column, "the column of `gauc_by`", "metrics.gauc_by".into());
+    }
+    roles
+}
+
+fn labels(cx: &mut Cx<'_>, draft: &Draft) {
+    for (column, role, place) in roles(cx, draft) {
+        let Some(stage) = draft.stages.iter().find(|s| s.label == column) else { continue };
+        let path = format!("stage.{}", stage.name);
+        let d = Diagnostic::error("label-reused", format!("column `{column}` is the label of stage `{}` and {role}", stage.name))
+            .at(place, format!("named as {role} here"))
+            .at(cx.value(&format!("{path}.label")).or_else(|| cx.key(&path)), "its label");
+        cx.report(d.help(if role == "a feature" {
+            "a label as a feature gives the answer away: take the column out of the feature"
+        } else {
+            "name another column"
+        }));
+    }
+}
+
+/// Keys that are stated and do not belong to the feature's kind.
+fn belongs(cx: &mut Cx<'_>, f: &Feature) {
+    let path = super::super::read::dotted("feature", &f.name);
+    let keys = ["min_count", "vocabulary", "hash_rows", "share_with", "weights", "separator", "pooling", "transform"];
+    for key in keys.into_iter().filter(|k| !f.kind.takes(k)) {
+        let full = format!("{path}.{key}");
+        if cx.stated.contains_key(&full) {
+            let all = [(FeatureKind::Id, "id"), (FeatureKind::Bag, "bag"), (FeatureKind::Number, "number")];
+            let word = all.iter().find(|(k, _)| *k == f.kind).map_or("", |(_, w)| w);
+            let owners: Vec<String> = all.iter().filter(|(k, _)| k.takes(key)).map(|(_, w)| format!("`kind = \"{w}\"`")).collect();
+            let d = Diagnostic::error("foreign-setting", format!("feature `{}`: `{key}` is no setting of kind `{word}`", f.name))
+                .at(cx.key(&full), "")
+                .at(cx.value(&format!("{path}.kind")), "kind chosen here");
+            cx.report(d.help(format!("`{key}` belongs to {}", owners.join(" and "))));
+        }
+    }
+    let hash_rows = format!("{path}.hash_rows");
+    match (f.vocabulary, f.hash_rows) {
+        (Vocabulary::Hashed, None) if !cx.stated.contains_key(&hash_rows) => {
+            let d = Diagnostic::error("missing-key", format!("feature `{}`: vocabulary `hashed` needs `hash_rows`", f.name));
+            cx.report(d.at(cx.value(&format!("{path}.vocabulary")), "").help("add the number of table rows: `hash_rows = 1_000_000`"));
+        }
+        (Vocabulary::Learned, Some(_)) if f.kind != FeatureKind::Number => {
+            let d = Diagnostic::error("foreign-setting", format!("feature `{}`: `hash_rows` is for vocabulary `hashed`", f.name));
+            cx.report(d.at(cx.key(&hash_rows), "").help("add `vocabulary = \"hashed\"`, or leave `hash_rows` out"));
+        }
+        _ => {}
+    }
+    if f.columns.is_empty() {
+        let d =
+            Diagnostic::error("no-columns", format!("feature `{}` has no columns", f.name)).at(cx.value(&format!("{path}.columns")), "");
+        cx.report(d.help(format!("name some, or leave `columns` out for the column `{}`", f.name)));
+    }
+}
+
+fn entity(cx: &mut Cx<'_>, draft: &Draft, f: &Feature) {
+    let Some(of) = &f.of else { return };
+    if cx.stated.contains_key(&super::super::read::dotted("entity", of)) {
+        return;
+    }
+    let names: Vec<&str> = draft.entities.iter().map(|e| e.name.as_str()).collect();
+    let key = format!("{}.of", super::super::read::dotted("feature", &f.name));
+    let d = Diagnostic::error("unknown-entity", format!("feature `{}` is of an unknown entity `{of}`", f.name));
+    let mut d = d.at(cx.value(&key), format!("no `[entity.{of}]` table"));
+    d.help.extend(did_you_mean(of, &names));
+    if !names.is_empty() {
+        d = d.help(format!("entities: {}", names.join(", ")));
+    }
+    cx.report(d.help(format!("add `[entity.{of}]` with `key = \"COLUMN\"`, the column that says which {of} a row belongs to")));
+}
+
+/// A column in two features.
+fn twice(cx: &mut Cx<'_>, draft: &Draft) {
+    let mut seen: Vec<(&str, &str, String)> = Vec::new();
+    for f in &draft.features.declared {
+        let path = super::super::read::dotted("feature", &f.name);
+        for (i, column) in f.columns.iter().enumerate().filter(|(_, c)| !is_glob(c)) {
+            let item = format!("{path}.columns[{i}]");
+            if let Some((_, other, at)) = seen.iter().find(|(c, ..)| c == column) {
+                let d = Diagnostic::error("column-twice", format!("column `{column}` is in feature `{other}` and in feature `{}`", f.name))
+                    .at(cx.value(&item).or_else(|| cx.key(&path)), "")
+                    .at(cx.value(at).or_else(|| cx.key(at)), "claimed here first");
+                cx.report(d.help("a column has one treatment: take it out of one of them"));
+            } else {
+                let at = if cx.stated.contains_key(&item) { item } else { path.clone() };
+                seen.push((column, &f.name, at));
+            }
+        }
+    }
+}
+
+/// `share_with` must lead to a feature that owns its table.
+fn sharing(cx: &mut Cx<'_>, draft: &Draft) {
+    let declared = &draft.features.declared;
+    let owner = |column: &str| declared.iter().position(|f| f.columns.iter().any(|c| c == column));
+    for (start, feature) in declared.iter().enumerate() {
+        let mut chain = vec![start];
+        let mut at = start;
+        while let Some(next) = declared[at].share_with.as_deref().and_then(owner) {
+            if next == start && chain.iter().min() == Some(&start) {
+                let names: Vec<String> = chain.iter().chain([&start]).map(|&i| format!("`{}`", declared[i].name)).collect();
+                let key = format!("{}.share_with", super::super::read::dotted("feature", &feature.name));
+                let message = if chain.len() == 1 {
+                    format!("feature `{}` shares the table of itself", feature.name)
+                } else {
+                    format!("features share tables in a circle: {}", names.join(" → "))
+                };
+                cx.report(Diagnostic::error("share-cycle", message).at(cx.value(&key), "").help("one of them must own the table"));
+                break;
+            }
+            if chain.contains(&next) {
+                break;
+            }
+            chain.push(next);
+            at = next;
+        }
+        if let Some(other) = feature.share_with.as_deref().and_then(owner).map(|i| &declared[i])
+            && other.kind == FeatureKind::Number
+        {
+            let key = format!("{}.share_with", super::super::read::dotted("feature", &feature.name));
+            let d = Diagnostic::error("share-number", format!("feature `{}` shares the table of `{}`, a number", feature.name, other.name));
+            cx.report(d.at(cx.value(&key), "numbers have no table of ids"));
+        }
+    }
+}
+
+/// A stage that drops a feature which is not there. Columns are only known with the data, so near misses of names are a warning.
+fn without(cx: &mut Cx<'_>, draft: &Draft, stage: &str, features: &StageFeatures) {
+    if draft.features.infer {
+        return;
+    }
+    let names: Vec<&str> = draft.features.declared.iter().map(|f| f.name.as_str()).collect();
+    for (i, name) in features.without.iter().enumerate() {
+        let known =
+            names.contains(&name.as_str()) || draft.features.declared.iter().flat_map(|f| &f.columns).any(|c| c == name || is_glob(c));
+        if !known {
+            let d = Diagnostic::error(
+                "unknown-feature",
+                format!("stage `{stage}` is without `{name}`, which is no feature and no column of one"),
+            );
+            let mut d = d.at(cx.value(&format!("stage.{stage}.features.without[{i}]")), "");
+            d.help.extend(did_you_mean(name, &names));
+            cx.report(d.help(format!("features: {}", names.join(", "))));
+        }
+    }
+}
