@@ -259,9 +259,8 @@ fn is_date(text: &[u8]) -> bool {
 
 /// Whether a column's name says that its numbers are names, not quantities.
 fn looks_like_code(column: &str) -> bool {
-    const WORDS: [&str; 16] = [
-        "id", "ids", "code", "zip", "zipcode", "postcode", "postal", "sku", "uuid", "guid", "hash", "isbn", "ean", "upc", "gtin", "key",
-    ];
+    const WORDS: [&str; 16] =
+        ["id", "ids", "code", "zip", "zipcode", "postcode", "postal", "sku", "uuid", "guid", "hash", "isbn", "ean", "upc", "gtin", "key"];
     let lower = column.to_lowercase();
     lower.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word))
         || column.ends_with("Id")

@@ -146,8 +146,7 @@ pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &Prep
 
 fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
     let none = RecordBatch::new_empty(Arc::new(schema.clone()));
-    let faults: Vec<Diagnostic> =
-        layout.columns().iter().filter_map(|c| super::encode::column(&none, c).err()).flat_map(|d| d.0).collect();
+    let faults: Vec<Diagnostic> = layout.columns().iter().filter_map(|c| super::encode::column(&none, c).err()).flat_map(|d| d.0).collect();
     if faults.is_empty() { Ok(()) } else { Err(Diagnostics(faults)) }
 }
 

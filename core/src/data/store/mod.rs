@@ -7,8 +7,8 @@ mod map;
 mod meta;
 mod write;
 
-pub use meta::{Meta, StoredEntities, StoredInput};
 pub(crate) use meta::FORMAT;
+pub use meta::{Meta, StoredEntities, StoredInput};
 pub(crate) use write::{RowValues, StoreWriter, parquet_writer};
 
 use super::dictionary::Dictionary;

@@ -209,17 +209,9 @@ impl StoreWriter {
         dictionaries: &[Dictionary],
     ) -> anyhow::Result<()> {
         let bag_values = self.groups.into_iter().map(GroupWriter::close).collect::<anyhow::Result<_>>()?;
-        for column in [
-            self.entities,
-            self.labels,
-            self.weights,
-            self.aux,
-            self.split,
-            self.order,
-            self.truth,
-            self.counterfactual,
-            self.numbers,
-        ] {
+        for column in
+            [self.entities, self.labels, self.weights, self.aux, self.split, self.order, self.truth, self.counterfactual, self.numbers]
+        {
             column.close()?;
         }
         if let Some(keys) = self.keys {
