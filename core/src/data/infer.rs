@@ -1,0 +1,331 @@
+//! `features = "infer"`: what each column is, judged by its first rows, with the reason in words.
+
+use super::cells::{Cells, Role};
+use super::id::{IdRef, IdValue, Missing};
+use super::leakage::{SUSPECT_AUC, explained_auc, range_codes};
+use super::resolve::{Claimed, reserved};
+use super::source::{Source, TruthColumns};
+use crate::graph::Graph;
+use crate::spec::{Feature, FeatureKind, Pooling, Spec, Split, Transform, Vocabulary};
+use arrow::array::Array;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Schema};
+use arrow::record_batch::RecordBatch;
+use hashbrown::HashSet;
+use serde::Serialize;
+
+/// Rows that are looked at.
+const SAMPLE_ROWS: usize = 20_000;
+/// Distinct whole numbers up to which a column is taken for ids.
+const FEW_VALUES: usize = 50;
+/// Texts that stand for missing in a column of numbers.
+const MISSING: [&str; 8] = ["NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N"];
+
+/// What became of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// A feature of this kind.
+    Take(FeatureKind),
+    /// Left out.
+    LeaveOut,
+}
+
+/// A column that `features = "infer"` judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inferred {
+    /// The column.
+    pub column: String,
+    /// Feature of which kind, or left out.
+    pub decision: Decision,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Judges every column that nothing else claims; the taken ones come back as features too.
+pub(crate) fn infer(
+    spec: &Spec,
+    graph: &Graph,
+    source: &dyn Source,
+    schema: &Schema,
+    truth: &[TruthColumns],
+    claimed: &[Claimed],
+) -> anyhow::Result<(Vec<Inferred>, Vec<Claimed>)> {
+    let mut taken: HashSet<&str> = claimed.iter().flat_map(|c| c.columns.iter().map(String::as_str)).collect();
+    taken.extend(claimed.iter().filter_map(|c| c.feature.weights.as_deref()));
+    let reserved = reserved(spec, truth);
+    let sample = sample(source, schema)?;
+    let spaces = labels_in_space(spec, graph, &sample);
+    let (mut inferred, mut features) = (Vec::new(), Vec::new());
+    for (i, field) in schema.fields().iter().enumerate() {
+        let column = field.name();
+        if taken.contains(column.as_str()) {
+            continue;
+        }
+        let verdict = reason_to_skip(spec, &reserved, truth, column)
+            .map_or_else(|| judge(column, sample.column(i), spec), |reason| Verdict::leave_out(reason));
+        let verdict = suspect(verdict, sample.column(i), &spaces);
+        if let Decision::Take(kind) = verdict.decision {
+            let of = spec.entities.iter().find(|e| &e.key == column).map(|e| e.name.clone());
+            features.push(Claimed { feature: plain_feature(column, kind, verdict.missing, of), columns: vec![column.clone()] });
+        }
+        inferred.push(Inferred { column: column.clone(), decision: verdict.decision, reason: verdict.reason });
+    }
+    Ok((inferred, features))
+}
+
+struct Verdict {
+    decision: Decision,
+    reason: String,
+    missing: Vec<String>,
+}
+impl Verdict {
+    fn leave_out(reason: impl Into<String>) -> Self {
+        Self { decision: Decision::LeaveOut, reason: reason.into(), missing: Vec::new() }
+    }
+    fn take(kind: FeatureKind, reason: impl Into<String>) -> Self {
+        Self { decision: Decision::Take(kind), reason: reason.into(), missing: Vec::new() }
+    }
+}
+
+fn plain_feature(column: &str, kind: FeatureKind, missing: Vec<String>, of: Option<String>) -> Feature {
+    Feature {
+        name: column.to_owned(),
+        kind,
+        columns: vec![column.to_owned()],
+        of,
+        min_count: 1,
+        vocabulary: Vocabulary::Learned,
+        hash_rows: None,
+        share_with: None,
+        weights: None,
+        separator: "|".into(),
+        pooling: Pooling::Sum,
+        transform: Transform::Standardise,
+        missing,
+    }
+}
+
+fn sample(source: &dyn Source, schema: &Schema) -> anyhow::Result<RecordBatch> {
+    let columns: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let mut records: Vec<RecordBatch> = Vec::new();
+    let mut rows = 0;
+    for input in 0..source.inputs()?.len() {
+        for chunk in source.read(input, &columns)? {
+            let chunk = chunk?.records;
+            let part = chunk.slice(0, chunk.num_rows().min(SAMPLE_ROWS - rows));
+            rows += part.num_rows();
+            records.push(part);
+            if rows == SAMPLE_ROWS {
+                break;
+            }
+        }
+        if rows > 0 {
+            break;
+        }
+    }
+    let Some(first) = records.first() else { return Ok(RecordBatch::new_empty(std::sync::Arc::new(schema.clone()))) };
+    Ok(concat_batches(&first.schema(), &records)?)
+}
+
+fn reason_to_skip(spec: &Spec, reserved: &HashSet<String>, truth: &[TruthColumns], column: &str) -> Option<String> {
+    if let Some(stage) = spec.stages.iter().find(|s| s.label == column) {
+        return Some(format!("label of stage `{}`", stage.name));
+    }
+    if spec.data.weight.as_deref() == Some(column) {
+        return Some("row weight".into());
+    }
+    if truth.iter().any(|t| t.probability == column || t.outcome == column) {
+        return Some("truth of generated data".into());
+    }
+    if reserved.contains(column) {
+        return Some("key, carried into predictions".into());
+    }
+    match &spec.split {
+        Split::Column { column: c, .. } if c == column => Some("orders the split: later parts hold values never seen in training".into()),
+        Split::Group { column: c, .. } if c == column => Some("groups the split: valid and test hold values never seen in training".into()),
+        _ => None,
+    }
+}
+
+fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
+    match array.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) if !item.data_type().is_floating() => {
+            return Verdict::take(FeatureKind::Bag, "holds lists");
+        }
+        t if t.is_nested() => return Verdict::leave_out(format!("nested type {t}")),
+        t if t.is_temporal() => return Verdict::leave_out("a time: later rows hold values never seen in training"),
+        t if t.is_floating() => return Verdict::take(FeatureKind::Number, "holds floating-point numbers"),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            return Verdict::take(FeatureKind::Number, "holds decimals");
+        }
+        _ => {}
+    }
+    let Ok(cells) = Cells::of(array, Role::Text) else { return Verdict::leave_out(format!("type {}", array.data_type())) };
+    let look = Look::at(&cells);
+    let is_key = spec.entities.iter().any(|e| e.key == column);
+    if look.rows == 0 {
+        return Verdict::leave_out("empty in all rows looked at");
+    }
+    if !is_key && look.rows >= 100 && look.distinct == look.rows && !look.decimals && (looks_like_code(column) || !look.numeric) {
+        return Verdict::leave_out("every value is different, like a key; `data.keys` carries it into predictions");
+    }
+    if look.numeric && look.decimals {
+        let missing = look.markers;
+        let reason = if missing.is_empty() { "numbers with a decimal point" } else { "numbers with a decimal point, and missing ones" };
+        return Verdict { missing, ..Verdict::take(FeatureKind::Number, reason) };
+    }
+    if look.numeric && look.distinct > FEW_VALUES && !is_key && !look.leading_zero && !looks_like_code(column) {
+        let reason = format!("whole numbers with {} different values and no name like an id", look.distinct);
+        return Verdict { missing: look.markers, ..Verdict::take(FeatureKind::Number, reason) };
+    }
+    if look.numeric {
+        let few = format!("whole numbers with {} different values", look.distinct);
+        return Verdict::take(FeatureKind::Id, if look.distinct > FEW_VALUES { "whole numbers that look like ids".into() } else { few });
+    }
+    if look.bars * 5 >= look.rows {
+        return Verdict::take(FeatureKind::Bag, "values joined by `|`");
+    }
+    if look.dates == look.rows {
+        return Verdict::leave_out("a time: later rows hold values never seen in training");
+    }
+    if look.characters / look.rows > 60 {
+        return Verdict::leave_out("free text");
+    }
+    Verdict::take(FeatureKind::Id, format!("text with {} different values", look.distinct))
+}
+
+/// What the cells of a column look like.
+struct Look {
+    rows: usize,
+    distinct: usize,
+    numeric: bool,
+    decimals: bool,
+    leading_zero: bool,
+    markers: Vec<String>,
+    bars: usize,
+    dates: usize,
+    characters: usize,
+}
+impl Look {
+    fn at(cells: &Cells) -> Self {
+        let mut look = Self {
+            rows: 0,
+            distinct: 0,
+            numeric: true,
+            decimals: false,
+            leading_zero: false,
+            markers: Vec::new(),
+            bars: 0,
+            dates: 0,
+            characters: 0,
+        };
+        let mut seen: HashSet<String> = HashSet::new();
+        let (none, mut numbers) = (Missing::default(), 0);
+        for row in 0..cells.len() {
+            let text = cells.display(row);
+            if text.is_empty() {
+                continue;
+            }
+            if MISSING.contains(&text.as_str()) {
+                if !look.markers.contains(&text) {
+                    look.markers.push(text);
+                }
+                continue;
+            }
+            look.rows += 1;
+            look.characters += text.len();
+            look.bars += usize::from(text.contains('|'));
+            look.dates += usize::from(is_date(text.as_bytes()));
+            if matches!(cells, Cells::Boolean(_)) || !matches!(cells.number(row, &none), Ok(Some(_))) {
+                look.numeric = false;
+            } else {
+                numbers += 1;
+                look.decimals |= !text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+                look.leading_zero |= text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+            }
+            seen.insert(text);
+        }
+        look.numeric &= numbers > 0;
+        look.distinct = seen.len();
+        look
+    }
+}
+
+/// `2024-05-31`, with or without a time behind it.
+fn is_date(text: &[u8]) -> bool {
+    text.len() >= 10 && text[..10].iter().enumerate().all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() })
+}
+
+/// Whether a column's name says that its numbers are names, not quantities.
+fn looks_like_code(column: &str) -> bool {
+    const WORDS: [&str; 16] =
+        ["id", "ids", "code", "zip", "zipcode", "postcode", "postal", "sku", "uuid", "guid", "hash", "isbn", "ean", "upc", "gtin", "key"];
+    let lower = column.to_lowercase();
+    lower.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word))
+        || column.ends_with("Id")
+        || column.ends_with("ID")
+        || lower.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+}
+
+/// Per stage: its name, the rows of its conditional space in the sample, and their labels.
+fn labels_in_space(spec: &Spec, graph: &Graph, sample: &RecordBatch) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+    let columns: Vec<Option<Cells>> =
+        spec.stages.iter().map(|s| sample.column_by_name(&s.label).and_then(|c| Cells::of(c, Role::Text).ok())).collect();
+    let mut spaces: Vec<_> = spec.stages.iter().map(|s| (s.name.clone(), Vec::new(), Vec::new())).collect();
+    let mut reached = vec![0; graph.len()];
+    for row in 0..sample.num_rows() {
+        let labels: Vec<u8> = columns.iter().map(|c| c.as_ref().and_then(|c| c.label(row)).unwrap_or(0)).collect();
+        graph.reached(&labels, &mut reached);
+        for (stage, (_, rows, ones)) in spaces.iter_mut().enumerate() {
+            if graph.in_space(stage, &reached) {
+                rows.push(row);
+                ones.push(labels[stage]);
+            }
+        }
+    }
+    spaces
+}
+
+/// Leaves out a column that alone explains a label.
+fn suspect(verdict: Verdict, array: &arrow::array::ArrayRef, spaces: &[(String, Vec<usize>, Vec<u8>)]) -> Verdict {
+    let codes = match verdict.decision {
+        Decision::Take(FeatureKind::Id) => {
+            let Ok(cells) = Cells::of(array, Role::Text) else { return verdict };
+            let mut dictionary = super::dictionary::Dictionary::default();
+            let mut code = |id: Option<IdRef<'_>>| id.map_or(0, |id| dictionary.intern(id));
+            (0..cells.len()).map(|row| cells.id(row, &Missing::default(), &mut code)).collect()
+        }
+        Decision::Take(FeatureKind::Number) => {
+            let Ok(cells) = Cells::of(array, Role::Number) else { return verdict };
+            let missing = Missing::of(&verdict.missing);
+            #[allow(clippy::cast_possible_truncation)]
+            let number = |row| cells.number(row, &missing).ok().flatten().map_or(f32::NAN, |n| n as f32);
+            range_codes(&(0..cells.len()).map(number).collect::<Vec<_>>())
+        }
+        _ => return verdict,
+    };
+    for (stage, rows, labels) in spaces {
+        let here: Vec<u32> = rows.iter().map(|&row| codes[row]).collect();
+        if let Some(auc) = explained_auc(&here, labels).filter(|auc| *auc > SUSPECT_AUC) {
+            return Verdict::leave_out(format!("leakage suspect: alone it explains `{stage}` (AUC {auc:.4})"));
+        }
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_say_id() {
+        for name in ["user_id", "id", "zip_code", "itemId", "101", "109_14", "shop id"] {
+            assert!(looks_like_code(name), "{name}");
+        }
+        for name in ["price", "paid", "history", "video", "age"] {
+            assert!(!looks_like_code(name), "{name}");
+        }
+        assert_eq!(IdValue::of_text("7"), IdValue::Integer(7));
+    }
+}

@@ -1,0 +1,417 @@
+//! Source → [`Store`]: every input is read once, encoded chunk by chunk, and written; memory grows only with dictionaries and entities.
+
+use super::cells::{Cells, Role};
+use super::dictionary::Dictionary;
+use super::encode::{GroupCells, cells};
+use super::faults::{At, Faults};
+use super::infer::{Inferred, infer};
+use super::layout::{Layout, SplitColumn};
+use super::resolve::{claim, resolve};
+use super::source::{Chunk, Input, SharedSource};
+use super::store::{FORMAT, RowValues, Store, StoreWriter, StoredEntities, StoredInput};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::graph::Graph;
+use crate::plugin::registry::{self, Kind};
+use crate::plugin::{Build, SourceBuild};
+use crate::spec::{Spec, Split};
+use anyhow::Context;
+use arrow::datatypes::{Field, Schema};
+use arrow::record_batch::RecordBatch;
+use hashbrown::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// How far [`prepare`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrepareProgress {
+    /// Rows encoded.
+    pub rows: u64,
+    /// Bytes of the inputs that are finished.
+    pub bytes: u64,
+    /// Bytes of all inputs; 0 if unknown.
+    pub total_bytes: u64,
+}
+
+/// How to prepare.
+pub struct PrepareOptions<'a> {
+    /// Folder of the stores.
+    pub cache_dir: &'a Path,
+    /// Messages may show values of features.
+    pub show_values: bool,
+    /// A layout to keep (other rows for a trained model) instead of resolving the spec's features.
+    pub layout: Option<&'a Layout>,
+    /// Called after every chunk.
+    pub progress: &'a dyn Fn(PrepareProgress),
+    /// Set to true to stop; [`prepare`] then fails with [`Stopped`].
+    pub stop: &'a AtomicBool,
+}
+
+/// [`PrepareOptions::stop`] was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped while preparing the data")]
+pub struct Stopped;
+
+/// Data ready to be trained on.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The encoded rows.
+    pub store: Arc<Store>,
+    /// What was read; equals the store's but for what does not change the encoded form (transforms, `min_count` …).
+    pub layout: Layout,
+    /// What `features = "infer"` decided.
+    pub inferred: Vec<Inferred>,
+    /// True if the store was there already.
+    pub reused: bool,
+}
+
+/// Opens the spec's source. `files` replace its files. With `split.kind = "files"`, files of valid and test that stand beside the source's
+/// own are read after them.
+///
+/// # Errors
+/// The source's kind is unknown, or its files are missing.
+pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<SharedSource> {
+    let component = &spec.data.source;
+    let plugin = registry::find(Kind::Source, &component.kind);
+    let Some(Build::Source(SourceBuild { open, .. })) = plugin.map(|p| p.build) else {
+        let message = format!("unknown source `{}`", component.kind);
+        let help = format!("sources in this build: {}", registry::names(Kind::Source).join(", "));
+        return Err(Diagnostics::from(Diagnostic::error("unknown-plugin", message).at(spec.place(&component.path), "").help(help)).into());
+    };
+    let stages: Vec<String> = spec.stages.iter().map(|s| s.name.clone()).collect();
+    let source = open(&component.settings, files, &stages)?;
+    let (None, Split::Files { valid, test }) = (files, &spec.split) else { return Ok(source) };
+    let mut paths: Vec<PathBuf> = source.inputs()?.into_iter().filter_map(|i| i.path).collect();
+    let before = paths.len();
+    for pattern in valid.iter().chain(test) {
+        for path in super::split::glob_files(pattern)? {
+            if !paths.iter().any(|p| super::split::same_file(p, &path)) {
+                paths.push(path);
+            }
+        }
+    }
+    if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), &stages) }
+}
+
+/// Encodes the source's rows into a store, or opens the one that is there.
+///
+/// # Errors
+/// [`Diagnostics`] for faults of spec and data (all of them at once); [`Stopped`]; errors of files.
+pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &PrepareOptions<'_>) -> anyhow::Result<Prepared> {
+    let inputs = source.inputs()?;
+    let schema = source.schema()?;
+    let truth = source.truth();
+    let (layout, inferred) = if let Some(layout) = options.layout {
+        check_columns(layout, &schema)?;
+        (layout.clone(), Vec::new())
+    } else {
+        let mut claimed = claim(spec, &schema, &truth)?;
+        let mut inferred = Vec::new();
+        if spec.features.infer {
+            let (decided, more) = infer(spec, graph, source.as_ref(), &schema, &truth, &claimed)?;
+            inferred = decided;
+            claimed.extend(more);
+        }
+        (resolve(spec, &schema, &truth, &claimed)?, inferred)
+    };
+    if layout.groups.iter().all(super::layout::GroupLayout::is_empty) {
+        let fault = Diagnostic::error("no-features", "the spec names no features");
+        return Err(Diagnostics::from(fault.help("add `features = \"infer\"` at the top, or a `[feature.NAME]` table")).into());
+    }
+    let fingerprint = fingerprint(&inputs, &layout);
+    let dir = options.cache_dir.join(&fingerprint);
+    if let Ok(store) = Store::open(&dir)
+        && store.meta().fingerprint == fingerprint
+    {
+        return Ok(Prepared { store: Arc::new(store), layout, inferred, reused: true });
+    }
+    let aside = options.cache_dir.join(format!(".{fingerprint}-{}", std::process::id()));
+    let built = build(source, &inputs, &layout, &fingerprint, &aside, options);
+    if let Err(e) = built {
+        drop(std::fs::remove_dir_all(&aside));
+        return Err(e);
+    }
+    if std::fs::rename(&aside, &dir).is_err() {
+        // A damaged store is in the way, or another process has just built the same one.
+        if Store::open(&dir).is_err() {
+            std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove the damaged store `{}`", dir.display()))?;
+            std::fs::rename(&aside, &dir).with_context(|| format!("cannot write the store `{}`", dir.display()))?;
+        }
+        drop(std::fs::remove_dir_all(&aside));
+    }
+    Ok(Prepared { store: Arc::new(Store::open(&dir)?), layout, inferred, reused: false })
+}
+
+fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
+    let none = RecordBatch::new_empty(Arc::new(schema.clone()));
+    let faults: Vec<Diagnostic> = layout.columns().iter().filter_map(|c| super::encode::column(&none, c).err()).flat_map(|d| d.0).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Diagnostics(faults)) }
+}
+
+fn fingerprint(inputs: &[Input], layout: &Layout) -> String {
+    let mut text = format!("format {FORMAT}\n");
+    for input in inputs {
+        text += &format!("{:?} {:?} {:?} {}\n", input.name, input.path, input.fingerprint, input.bytes);
+    }
+    text += &layout.encoded_form();
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
+/// The entities of one kind seen so far.
+#[derive(Default)]
+struct Entities {
+    index: HashMap<u128, u32>,
+    /// Per key (by hash): how many entities it owns, 2 meaning several.
+    keys: HashMap<u64, u8>,
+    keys_with_several: u64,
+}
+impl Entities {
+    /// Entities of the chunk's rows, and the rows that brought a new one.
+    fn assign(&mut self, cells: &GroupCells, key: &Cells, rows: usize) -> anyhow::Result<(Vec<u32>, Vec<u32>)> {
+        let (mut of, mut new, mut buffer) = (Vec::with_capacity(rows), Vec::new(), Vec::new());
+        for row in 0..rows {
+            let hash = cells.hash(row, key, &mut buffer);
+            let next = u32::try_from(self.index.len()).context("more than 2³² entities")?;
+            let entity = *self.index.entry(hash).or_insert(next);
+            if entity == next {
+                new.push(u32::try_from(row)?);
+                buffer.clear();
+                key.bytes(row, &mut buffer);
+                let owned = self.keys.entry(xxh3_64(&buffer)).or_default();
+                self.keys_with_several += u64::from(*owned == 1);
+                *owned = (*owned + 1).min(2);
+            }
+            of.push(entity);
+        }
+        Ok((of, new))
+    }
+}
+
+struct Encoder<'a> {
+    layout: &'a Layout,
+    writer: StoreWriter,
+    /// Of the tables, then of the metric columns.
+    dictionaries: Vec<Dictionary>,
+    entities: Vec<Entities>,
+    faults: Faults,
+    show_values: bool,
+    key_schema: Option<Arc<Schema>>,
+}
+
+fn build(
+    source: &SharedSource,
+    inputs: &[Input],
+    layout: &Layout,
+    fingerprint: &str,
+    dir: &Path,
+    options: &PrepareOptions<'_>,
+) -> anyhow::Result<()> {
+    drop(std::fs::remove_dir_all(dir));
+    let mut encoder = Encoder {
+        layout,
+        writer: StoreWriter::create(dir, layout)?,
+        dictionaries: (0..layout.tables.len() + layout.aux.len()).map(|_| Dictionary::default()).collect(),
+        entities: layout.groups[1..].iter().map(|_| Entities::default()).collect(),
+        faults: Faults::default(),
+        show_values: options.show_values,
+        key_schema: None,
+    };
+    let mut progress = PrepareProgress { rows: 0, bytes: 0, total_bytes: inputs.iter().map(|i| i.bytes).sum() };
+    let mut stored = Vec::new();
+    for (i, input) in inputs.iter().enumerate() {
+        let before = progress.rows;
+        for chunk in read_ahead(source, i, layout.columns())? {
+            if options.stop.load(Ordering::Relaxed) {
+                return Err(Stopped.into());
+            }
+            let chunk = chunk?;
+            encoder.push(&chunk, input).with_context(|| format!("`{}`", input.name)).map_err(bare_diagnostics)?;
+            progress.rows += chunk.records.num_rows() as u64;
+            (options.progress)(progress);
+        }
+        progress.bytes += input.bytes;
+        (options.progress)(progress);
+        stored.push(StoredInput {
+            name: input.name.clone(),
+            path: input.path.clone(),
+            fingerprint: input.fingerprint.clone(),
+            bytes: input.bytes,
+            unit: input.unit.to_owned(),
+            rows: progress.rows - before,
+        });
+    }
+    encoder.faults.check()?;
+    if progress.rows == 0 {
+        let names: Vec<String> = inputs.iter().map(|i| format!("`{}`", i.name)).collect();
+        let message = format!("no rows in {}", names.join(", "));
+        return Err(Diagnostics::from(Diagnostic::error("no-rows", message).help("a file needs rows below its header")).into());
+    }
+    let entities = layout.groups[1..].iter().zip(&encoder.entities).map(|(g, e)| StoredEntities {
+        name: g.name.clone(),
+        entities: e.index.len() as u64,
+        keys: e.keys.len() as u64,
+        keys_with_several: e.keys_with_several,
+    });
+    let entities = entities.collect();
+    encoder.writer.finish(fingerprint, layout, stored, entities, &encoder.dictionaries)
+}
+
+/// Findings are shown as they are; other errors keep the input's name before them.
+fn bare_diagnostics(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Diagnostics>() {
+        Some(findings) => findings.clone().into(),
+        None => error,
+    }
+}
+
+/// Reads an input on a thread of its own, a few chunks ahead.
+fn read_ahead(source: &SharedSource, input: usize, columns: Vec<String>) -> anyhow::Result<Receiver<anyhow::Result<Chunk>>> {
+    let (send, receive) = sync_channel(3);
+    let source = Arc::clone(source);
+    let read = move || {
+        let chunks = match source.read(input, &columns) {
+            Ok(chunks) => chunks,
+            Err(e) => {
+                drop(send.send(Err(e)));
+                return;
+            }
+        };
+        for chunk in chunks {
+            let failed = chunk.is_err();
+            if send.send(chunk).is_err() || failed {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("read".into()).spawn(read).context("cannot start a thread to read")?;
+    Ok(receive)
+}
+
+impl Encoder<'_> {
+    fn push(&mut self, chunk: &Chunk, input: &Input) -> anyhow::Result<()> {
+        let records = &chunk.records;
+        let rows = records.num_rows();
+        let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
+        let every: Vec<u32> = (0..u32::try_from(rows)?).collect();
+        let layout = self.layout;
+        let mut of_entity = Vec::new();
+        for (i, group) in layout.groups.iter().enumerate() {
+            let found = GroupCells::of(group, records)?;
+            let new = match &group.key {
+                None => None,
+                Some(key) => {
+                    let key = cells(records, key, Role::Text)?;
+                    let (of, new) = self.entities[i - 1].assign(&found, &key, rows)?;
+                    of_entity.push(of);
+                    Some(new)
+                }
+            };
+            let dictionaries = &mut self.dictionaries;
+            let values = found.encode(group, new.as_deref().unwrap_or(&every), at, &mut self.faults, |column, id| {
+                id.map_or(0, |id| dictionaries[column.table].intern(id))
+            });
+            self.writer.push_group(i, &values)?;
+        }
+        let mut out = RowValues { entities: interleave(&of_entity, rows), ..RowValues::default() };
+        out.labels = self.labels(records, at)?;
+        out.weights = self.weights(records, at)?;
+        let mut aux = Vec::new();
+        for (column, dictionary) in layout.aux.iter().zip(&mut self.dictionaries[layout.tables.len()..]) {
+            let found = cells(records, column, Role::Text)?;
+            aux.push((0..rows).map(|row| found.value(row, |v| v.map_or(0, |v| dictionary.intern(v)))).collect::<Vec<u32>>());
+        }
+        out.aux = interleave(&aux, rows);
+        match &layout.split {
+            SplitColumn::None => {}
+            SplitColumn::Group(column) => {
+                let found = cells(records, column, Role::Text)?;
+                out.split_hashes = (0..rows).map(|row| found.value(row, |v| v.map_or(0, |v| v.stable_hash(0)))).collect();
+            }
+            SplitColumn::Order(column) => {
+                let found = cells(records, column, Role::Text)?;
+                out.split_texts = (0..rows).map(|row| found.display(row)).collect();
+            }
+        }
+        self.truth(records, &mut out)?;
+        if !layout.keys.is_empty() {
+            out.keys = Some(self.keys(records)?);
+        }
+        for row in 0..rows {
+            self.writer.push_number(chunk.numbers.get(row))?;
+        }
+        self.writer.push_rows(&out)
+    }
+
+    /// `[N, S]`.
+    fn labels(&mut self, records: &RecordBatch, at: At<'_>) -> anyhow::Result<Vec<u8>> {
+        let stages = &self.layout.labels;
+        let mut out = vec![0; records.num_rows() * stages.len()];
+        for (stage, (_, column)) in stages.iter().enumerate() {
+            let seen = stages[..stage].iter().any(|(_, c)| c == column);
+            let found = cells(records, column, Role::Text)?;
+            for row in 0..records.num_rows() {
+                if let Some(label) = found.label(row) {
+                    out[row * stages.len() + stage] = label;
+                } else if !seen {
+                    broken_label(&mut self.faults, column, &found, row, at);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn weights(&mut self, records: &RecordBatch, at: At<'_>) -> anyhow::Result<Vec<f32>> {
+        let Some(column) = &self.layout.weight else { return Ok(Vec::new()) };
+        let found = cells(records, column, Role::Number)?;
+        let none = super::id::Missing::default();
+        let mut weight = |row| match found.number(row, &none) {
+            #[allow(clippy::cast_possible_truncation)]
+            Ok(Some(w)) if w >= 0.0 => w as f32,
+            other => {
+                let missing = matches!(other, Ok(None));
+                let describe = || if missing { "an empty cell".into() } else { at.describe(&found.display(row)) };
+                self.faults.add(("weight-cell", "a finite weight of 0 or more", ""), column, || at.place(row), describe);
+                0.0
+            }
+        };
+        Ok((0..records.num_rows()).map(&mut weight).collect())
+    }
+
+    fn truth(&self, records: &RecordBatch, out: &mut RowValues) -> anyhow::Result<()> {
+        let none = super::id::Missing::default();
+        let (mut probabilities, mut outcomes) = (Vec::new(), Vec::new());
+        for truth in &self.layout.truth {
+            let p = cells(records, &truth.probability, Role::Number)?;
+            #[allow(clippy::cast_possible_truncation)]
+            let number = |row| p.number(row, &none).ok().flatten().map_or(f32::NAN, |n| n as f32);
+            probabilities.push((0..records.num_rows()).map(number).collect::<Vec<f32>>());
+            let y = cells(records, &truth.outcome, Role::Text)?;
+            outcomes.push((0..records.num_rows()).map(|row| y.label(row).unwrap_or(0)).collect::<Vec<u8>>());
+        }
+        out.truth = interleave(&probabilities, records.num_rows());
+        out.counterfactual = interleave(&outcomes, records.num_rows());
+        Ok(())
+    }
+
+    fn keys(&mut self, records: &RecordBatch) -> anyhow::Result<RecordBatch> {
+        let columns = self.layout.keys.iter().map(|k| super::encode::column(records, k).cloned());
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let fields = self.layout.keys.iter().zip(&columns).map(|(name, c)| Field::new(name, c.data_type().clone(), true));
+        let schema = self.key_schema.get_or_insert_with(|| Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
+}
+
+/// Notes a label that is neither 0 nor 1. Its value is shown: labels are no secret.
+pub(crate) fn broken_label(faults: &mut Faults, column: &str, cells: &Cells, row: usize, at: At<'_>) {
+    let text = cells.display(row);
+    let found = || if text.is_empty() { "an empty cell".into() } else { format!("{text:?}") };
+    faults.add(("label-cell", "0 or 1", ""), column, || at.place(row), found);
+}
+
+/// Columns of equal length → one matrix, row-major.
+fn interleave<T: Copy>(columns: &[Vec<T>], rows: usize) -> Vec<T> {
+    (0..rows).flat_map(|row| columns.iter().map(move |c| c[row])).collect()
+}

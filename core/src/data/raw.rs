@@ -1,0 +1,133 @@
+//! Rows as they arrive → [`Batch`], with a saved [`Preprocessor`]: the way of `predict` and `serve`. Labels are not needed.
+
+use super::batch::{BagBatch, Batch, GroupBatch};
+use super::cells::{Cells, Role};
+use super::encode::{GroupCells, GroupValues, cells};
+use super::faults::{At, Faults};
+use super::prepare::broken_label;
+use super::preprocess::{OUT_OF_VOCABULARY, Preprocessor};
+use super::source::{Chunk, Input};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Encodes raw rows for a trained model.
+#[derive(Debug, Clone)]
+pub struct RawEncoder {
+    preprocessor: Arc<Preprocessor>,
+    /// Messages may show values of features.
+    pub show_values: bool,
+}
+
+/// What [`RawEncoder::encode`] gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Encoded {
+    /// The rows, in order; what equal entities share stands once.
+    pub batch: Batch,
+    /// Per id or bag column, in the layout's order: ids without a table row, counted once per distinct entity. Columns without any are
+    /// left out.
+    pub unknown_ids: Vec<(String, u64)>,
+}
+
+impl RawEncoder {
+    /// For the preprocessor of a run.
+    #[must_use]
+    pub fn new(preprocessor: Arc<Preprocessor>) -> Self {
+        Self { preprocessor, show_values: false }
+    }
+
+    /// The columns that a chunk must have.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        self.preprocessor.layout().feature_columns()
+    }
+
+    /// Encodes the rows of a chunk. Columns beyond those needed are ignored.
+    ///
+    /// # Errors
+    /// [`crate::diagnostic::Diagnostics`]: a column is missing or of a wrong type, or a cell is no number. They name input, row and column.
+    pub fn encode(&self, chunk: &Chunk, input: &Input) -> anyhow::Result<Encoded> {
+        let records = &chunk.records;
+        let rows = u32::try_from(records.num_rows())?;
+        let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
+        let layout = self.preprocessor.layout();
+        let mut faults = Faults::default();
+        let mut out = Encoded { batch: Batch { size: rows as usize, ..Batch::default() }, unknown_ids: Vec::new() };
+        for (g, group) in layout.groups.iter().enumerate() {
+            let found = GroupCells::of(group, records)?;
+            let every = 0..rows;
+            let (members, index) = if g == 0 { (every.collect(), Vec::new()) } else { distinct(&found, rows) };
+            let mut unknown: HashMap<String, u64> = HashMap::new();
+            let values = found.encode(group, &members, at, &mut faults, |column, id| {
+                let row = self.preprocessor.row_of(column, id);
+                if row == OUT_OF_VOCABULARY {
+                    *unknown.entry_ref(column.column.as_str()).or_default() += 1;
+                }
+                row
+            });
+            let columns = group.ids.iter().map(|c| &c.column).chain(group.bags.iter().map(|b| &b.id.column));
+            out.unknown_ids.extend(columns.filter_map(|c| Some((c.clone(), *unknown.get(c)?))));
+            out.batch.groups.push(self.group(g, members.len(), index, values));
+        }
+        faults.check()?;
+        Ok(out)
+    }
+
+    /// The labels of a chunk, per stage `[B]`, as they stand in the data.
+    ///
+    /// # Errors
+    /// A label column is missing, or a cell is neither 0 nor 1.
+    pub fn encode_labels(&self, chunk: &Chunk, input: &Input) -> anyhow::Result<Vec<Vec<u8>>> {
+        let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
+        let mut faults = Faults::default();
+        let mut all = Vec::new();
+        for (_, column) in &self.preprocessor.layout().labels {
+            let found = cells(&chunk.records, column, Role::Text)?;
+            let mut label = |row| {
+                found.label(row).unwrap_or_else(|| {
+                    broken_label(&mut faults, column, &found, row, at);
+                    0
+                })
+            };
+            all.push((0..chunk.records.num_rows()).map(&mut label).collect());
+        }
+        faults.check()?;
+        Ok(all)
+    }
+
+    fn group(&self, group: usize, size: usize, index: Vec<u32>, values: GroupValues) -> GroupBatch {
+        let layout = &self.preprocessor.layout().groups[group];
+        let (ids, width) = (layout.ids.len(), layout.numbers.len());
+        let (mut singles, mut numbers) = (Vec::new(), Vec::new());
+        for member in 0..size {
+            singles.extend_from_slice(&values.ids[member * ids..(member + 1) * ids]);
+            self.preprocessor.push_numbers(group, &values.numbers[member * width..(member + 1) * width], &mut singles, &mut numbers);
+        }
+        let bags = values.bags.into_iter().map(|bag| {
+            let mut end = 0;
+            let ends = bag.lengths.iter().map(|length| {
+                end += length;
+                end
+            });
+            BagBatch { offsets: std::iter::once(0).chain(ends).collect(), rows: bag.codes, weights: bag.weights }
+        });
+        GroupBatch { size, index, singles, bags: bags.collect(), numbers }
+    }
+}
+
+/// The first row of each distinct content, and for each row which of them it equals.
+fn distinct(cells: &GroupCells, rows: u32) -> (Vec<u32>, Vec<u32>) {
+    let (mut seen, mut buffer): (HashMap<u128, u32>, _) = (HashMap::new(), Vec::new());
+    let (mut members, mut index) = (Vec::new(), Vec::new());
+    // Content says it all: the key tells nothing that scoring needs, and may be absent.
+    let no_key = Cells::Null(rows as usize);
+    for row in 0..rows {
+        #[allow(clippy::cast_possible_truncation)]
+        let next = members.len() as u32;
+        let at = *seen.entry(cells.hash(row as usize, &no_key, &mut buffer)).or_insert(next);
+        if at == next {
+            members.push(row);
+        }
+        index.push(at);
+    }
+    (members, index)
+}
