@@ -13,5 +13,6 @@ pub mod model;
 pub mod optim;
 pub mod plugin;
 pub mod run;
+pub mod score;
 pub mod spec;
-// pub mod train;
+pub mod train;

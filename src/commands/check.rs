@@ -4,14 +4,14 @@ use super::{encoding, load, load_spec, session, store_dir};
 use crate::cli::{CheckArgs, Global};
 use crate::ui::{Exit, Ui, bytes, count, table};
 use anyhow::Result;
-use esmm_funnel_core::data::Part;
+use esmm_funnel_core::data::{Decision, Part};
 use esmm_funnel_core::device::{self, DeviceChoice};
 use esmm_funnel_core::diagnostic::Severity;
 use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::graph::words;
 use esmm_funnel_core::model::{Model, ModelPlan};
 use esmm_funnel_core::plugin::LossWords;
-use esmm_funnel_core::spec::Spec;
+use esmm_funnel_core::spec::{FeatureKind, Spec};
 use esmm_funnel_core::train::Fit;
 use esmm_funnel_core::train::session::LoadedData;
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ pub fn run(args: &CheckArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let (mut texts, mut values, mut warnings) = (Vec::new(), Vec::new(), 0);
     let mut failed = None;
     for path in &args.specs {
-        let mut one = || -> Result<(String, Value, usize)> {
-            let (spec, warned) = load_spec(path, &args.set, ui)?;
+        let one = || -> Result<(String, Value, usize)> {
+            let (spec, warned) = load_spec(path, &args.set, None, ui)?;
             ui.story(&format!("{}: parse ✓ plugins ✓ graph ✓", path.display()));
             let device = device::choose(DeviceChoice::Cpu)?;
             let store = store_dir(global);
@@ -30,7 +30,7 @@ pub fn run(args: &CheckArgs, global: &Global, ui: &Ui) -> Result<Exit> {
             let data = load(&spec, &session(device, &store, global, &progress), ui)?;
             ui.story(&format!("{}: data ✓", path.display()));
             let (text, value) = describe(&spec, &data)?;
-            let lint = data.lint.findings.iter().filter(|d| d.severity == Severity::Warning).count();
+            let lint = data.lint.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
             Ok((text, value, warned + lint))
         };
         match one() {
@@ -76,7 +76,7 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
     }
     text += &format!("\n{}", parts_text(data));
     for inferred in &data.prepared.inferred {
-        text += &format!("\ninferred {}: {} ({})", inferred.column, inferred.decision, inferred.reason);
+        text += &format!("\ninferred {}: {} ({})", inferred.column, decision(inferred.decision), inferred.reason);
     }
     if !data.prepared.inferred.is_empty() {
         text.push('\n');
@@ -92,11 +92,11 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
         count(cost.steps),
         count(spec.train.batch_rows.get() as u64),
     );
-    let parts: serde_json::Map<String, Value> = PARTS
+    let parts: serde_json::Map<String, Value> = Part::ALL
         .iter()
         .map(|part| {
             let reached: serde_json::Map<String, Value> =
-                graph.nodes.iter().zip(data.dataset.reached(*part)).map(|(n, c)| (n.name.clone(), json!(c))).collect();
+                graph.nodes.iter().zip(&data.dataset.counts(*part).labels).map(|(n, c)| (n.name.clone(), json!(c))).collect();
             (part.name().to_owned(), json!({ "rows": data.dataset.rows(*part), "reached": reached }))
         })
         .collect();
@@ -104,17 +104,24 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
         "funnel": spec.funnel.name,
         "stages": stages,
         "parts": parts,
-        "inferred": data.prepared.inferred.iter().map(|i| json!({ "column": i.column, "decision": i.decision.to_string(), "reason": i.reason })).collect::<Vec<_>>(),
+        "inferred": data.prepared.inferred.iter().map(|i| json!({ "column": i.column, "decision": decision(i.decision), "reason": i.reason })).collect::<Vec<_>>(),
         "cost": {
             "table_rows": cost.plan.table_rows, "table_bytes": cost.plan.table_bytes, "state_bytes": cost.plan.state_bytes,
             "peak_bytes": cost.peak, "steps": cost.steps, "batch_rows": spec.train.batch_rows,
         },
-        "lint": esmm_funnel_core::diagnostic::render::json(&data.lint.findings),
+        "lint": esmm_funnel_core::diagnostic::render::json(&data.lint.diagnostics),
     });
     Ok((text, value))
 }
 
-const PARTS: [Part; 3] = [Part::Train, Part::Valid, Part::Test];
+fn decision(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Take(FeatureKind::Id) => "id",
+        Decision::Take(FeatureKind::Bag) => "bag",
+        Decision::Take(FeatureKind::Number) => "number",
+        Decision::LeaveOut => "left out",
+    }
+}
 
 fn chain(graph: &Graph) -> String {
     let is_chain = graph.nodes.iter().enumerate().all(|(i, n)| n.unless.is_none() && n.parent == i.checked_sub(1));
@@ -135,21 +142,19 @@ fn stage_text(target: &words::TargetWords, loss: Option<&LossWords>) -> String {
     text + &format!("  prediction  {}\n  columns     {}\n", target.equation, target.columns.join(", "))
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn parts_text(data: &LoadedData) -> String {
     let graph = &data.graph;
     let mut header = vec!["part".to_owned(), "rows".to_owned()];
     header.extend(graph.nodes.iter().map(|n| n.name.clone()));
-    let rows: Vec<Vec<String>> = PARTS
+    let rows: Vec<Vec<String>> = Part::ALL
         .iter()
         .map(|part| {
-            let reached = data.dataset.reached(*part);
-            let total = data.dataset.rows(*part);
-            let rates = reached.iter().enumerate().map(|(s, n)| {
-                let of = data.dataset.in_space(*part)[s];
-                if of == 0 { count(*n) } else { format!("{} ({:.2} %)", count(*n), 100.0 * *n as f64 / of as f64) }
+            let counts = data.dataset.counts(*part);
+            let rates = counts.labels.iter().enumerate().map(|(s, n)| match counts.rate(s) {
+                None => count(*n),
+                Some(rate) => format!("{} ({:.2} %)", count(*n), 100.0 * rate),
             });
-            [part.name().to_owned(), count(total)].into_iter().chain(rates).collect()
+            [part.name().to_owned(), count(counts.rows)].into_iter().chain(rates).collect()
         })
         .collect();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
@@ -164,6 +169,6 @@ struct Cost {
 fn cost(spec: &Spec, data: &LoadedData) -> Cost {
     let plan = ModelPlan::of(spec, data.dataset.fields());
     let (_, steps) = Fit::steps(spec, &data.dataset);
-    let peak = plan.peak_bytes(spec, data.dataset.total_rows());
+    let peak = plan.peak_bytes(spec, data.dataset.store().rows());
     Cost { plan, peak, steps }
 }

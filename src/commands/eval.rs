@@ -1,26 +1,28 @@
 //! `eval`: the test part of a finished run, or all rows of other files.
 
 use super::metrics_text::metrics_text;
-use super::{RUNS, expectations, gates};
+use super::{RUNS, encoding, expectations, gates, store_dir};
 use crate::STOP;
-use crate::cli::EvalArgs;
-use crate::progress::RowProgress;
+use crate::cli::{EvalArgs, Global};
 use crate::ui::{Exit, Ui};
 use anyhow::Result;
+use esmm_funnel_core::data::PrepareOptions;
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::find_run;
 use esmm_funnel_core::score::Scorer;
 use serde_json::json;
 use std::path::Path;
 
-pub fn run(args: &EvalArgs, ui: &Ui) -> Result<Exit> {
+pub fn run(args: &EvalArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
     let folder = find_run(&args.run, Path::new(RUNS))?;
     let scorer = Scorer::open(&folder, &cpu())?;
-    let progress = RowProgress::new(ui, "evaluating");
+    let store = store_dir(global);
+    let encoding = encoding(ui);
+    let progress = |p| encoding.prepare(p);
+    let options = PrepareOptions { cache_dir: &store, show_values: global.show_values, layout: None, progress: &progress, stop: &STOP };
     let files = (!args.data.is_empty()).then_some(args.data.as_slice());
-    let evaluation = scorer.evaluate(files, &|rows| progress.show(rows, ""), &STOP)?;
-    drop(progress);
+    let evaluation = scorer.evaluate(files, &options)?;
     let part = if files.is_some() { "data" } else { "test" };
     ui.answer(&metrics_text(&evaluation), &json!({ part: evaluation }))?;
     gates(&expectations, Some(&evaluation), ui)

@@ -36,15 +36,17 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::List(args) => list::run(&args, ui),
         Command::Schema => schema::run(ui),
         Command::Prepare(args) => prepare::run(&args, &global, ui),
-        Command::Eval(args) => eval::run(&args, ui),
+        Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, ui),
         Command::Completions(args) => completions::run(&args, ui),
     }
 }
 
-/// Loads a spec and shows its warnings; gives how many.
-fn load_spec(path: &Path, set: &SetArgs, ui: &Ui) -> Result<(Spec, usize)> {
-    let loaded = spec::load(path, &set.set)?;
+/// Loads a spec and shows its warnings; gives how many. `seed` is one more `--set train.seed=…`.
+fn load_spec(path: &Path, set: &SetArgs, seed: Option<u64>, ui: &Ui) -> Result<(Spec, usize)> {
+    let mut sets = set.set.clone();
+    sets.extend(seed.map(|seed| format!("train.seed={seed}")));
+    let loaded = spec::load(path, &sets)?;
     ui.findings(&loaded.warnings);
     Ok((loaded.spec, loaded.warnings.len()))
 }
@@ -52,7 +54,7 @@ fn load_spec(path: &Path, set: &SetArgs, ui: &Ui) -> Result<(Spec, usize)> {
 /// Encodes or finds the data of a spec, with progress, and shows what the lint found; gives how many warnings.
 fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<LoadedData> {
     let data = load_data(spec, options)?;
-    ui.findings(&data.lint.findings);
+    ui.findings(&data.lint.diagnostics);
     Ok(data)
 }
 
@@ -63,7 +65,7 @@ fn store_dir(global: &Global) -> PathBuf {
 
 /// Options of a session on `device`.
 fn session<'a>(device: Chosen, store: &'a Path, global: &Global, progress: &'a dyn Fn(esmm_funnel_core::data::PrepareProgress)) -> SessionOptions<'a> {
-    SessionOptions { argv: std::env::args().collect(), device, store, show_values: global.show_values, stop: &STOP, progress }
+    SessionOptions { argv: std::env::args().collect(), device, store, show_values: global.show_values, stop: &STOP, progress, predictions: false }
 }
 
 /// A progress line for encoding.

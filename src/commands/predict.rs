@@ -17,10 +17,10 @@ pub fn run(args: &PredictArgs, ui: &Ui) -> Result<Exit> {
     let scorer = Scorer::open(&folder, &cpu())?;
     let source = scorer.open_source(&args.data)?;
     let progress = RowProgress::new(ui, "predicting");
-    let summary = scorer.predict(&source, &|_| true, &args.out, &|rows| progress.show(rows, ""), &STOP)?;
+    let summary = scorer.predict(&source, &args.out, &|rows| progress.show(rows, ""), &STOP)?;
     drop(progress);
     let mut text = format!("{} rows in {}", count(summary.rows), args.out.display());
-    for (column, n) in summary.unknown_ids.iter().filter(|(_, n)| *n > 0) {
+    for (column, n) in &summary.unknown_ids {
         text += &format!("\n{column}: {} values are unknown to the model and read as out of vocabulary", count(*n));
     }
     ui.answer(&text, &json!({ "out": args.out, "summary": summary }))?;

@@ -9,7 +9,7 @@ use esmm_funnel_core::diagnostic::render;
 use serde_json::json;
 
 pub fn run(args: &PrepareArgs, global: &Global, ui: &Ui) -> Result<Exit> {
-    let (spec, _) = load_spec(&args.spec.spec, &args.spec.set, ui)?;
+    let (spec, _) = load_spec(&args.spec.spec, &args.spec.set, None, ui)?;
     let store = store_dir(global);
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
@@ -17,11 +17,12 @@ pub fn run(args: &PrepareArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let data = load(&spec, &options, ui)?;
     drop(encoding);
     let meta = data.prepared.store.meta();
+    let rows = data.dataset.store().rows() as u64;
     let path = store.join(&meta.fingerprint);
     let how = if data.prepared.reused { "is there already" } else { "is written" };
-    let text = format!("the store {} {how}: {} rows, {:.1} s", path.display(), count(meta.rows), data.seconds);
+    let text = format!("the store {} {how}: {} rows, {:.1} s", path.display(), count(rows), data.seconds);
     let value = json!({
-        "store": path, "reused": data.prepared.reused, "rows": meta.rows, "seconds": data.seconds, "lint": render::json(&data.lint.findings),
+        "store": path, "reused": data.prepared.reused, "rows": rows, "seconds": data.seconds, "lint": render::json(&data.lint.diagnostics),
     });
     ui.answer(&text, &value)?;
     Ok(Exit::Done)

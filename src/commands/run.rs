@@ -2,16 +2,14 @@
 
 use super::metrics_text::metrics_text;
 use super::{RUNS, check, encoding, expectations, gates, load, load_spec, session, store_dir};
-use crate::STOP;
 use crate::cli::{Global, RunArgs};
-use crate::progress::{RowProgress, TrainProgress};
+use crate::progress::TrainProgress;
 use crate::ui::{Exit, Ui, count};
 use anyhow::{Context, Result, bail};
-use esmm_funnel_core::data::{Part, open_source};
+use esmm_funnel_core::data::Part;
 use esmm_funnel_core::device::{self, Chosen};
 use esmm_funnel_core::metrics::{Evaluation, mean_std};
 use esmm_funnel_core::run::{RunFolder, names, replace_file};
-use esmm_funnel_core::score::Scorer;
 use esmm_funnel_core::spec::Spec;
 use esmm_funnel_core::train::events::Observer;
 use esmm_funnel_core::train::session::{Finished, LoadedData, SessionEnd, SessionOptions, start};
@@ -20,10 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub fn run(args: &RunArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
-    let (mut spec, _) = load_spec(&args.spec.spec, &args.spec.set, ui)?;
-    if let Some(seed) = args.seed {
-        spec.set_seed(seed);
-    }
+    let (spec, _) = load_spec(&args.spec.spec, &args.spec.set, args.seed, ui)?;
     let device = choose(args.device, ui)?;
     if args.repeat == Some(0) {
         bail!("`--repeat 0` trains nothing; give 1 or more");
@@ -34,7 +29,7 @@ pub fn run(args: &RunArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let store = store_dir(global);
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
-    let options = session(device, &store, global, &progress);
+    let options = SessionOptions { predictions: args.predictions, ..session(device, &store, global, &progress) };
     let data = match load(&spec, &options, ui) {
         Ok(data) => data,
         Err(error) => {
@@ -50,13 +45,12 @@ pub fn run(args: &RunArgs, global: &Global, ui: &Ui) -> Result<Exit> {
         ui.answer(&text, &value)?;
         return Ok(Exit::Done);
     };
-    let text = std::fs::read(&args.spec.spec).with_context(|| format!("reading `{}`", args.spec.spec.display()))?;
     match args.repeat {
-        None => one(&spec, &text, &folder, &data, &options, args.predictions, ui)?.map_or(Ok(Exit::Interrupted), |finished| {
+        None => one(&spec, args, &folder, &data, &options, ui)?.map_or(Ok(Exit::Interrupted), |finished| {
             answer(&finished, &folder.path, ui)?;
             gates(&expectations, finished.test.as_ref(), ui)
         }),
-        Some(n) => repeat(n, &mut spec, &text, &folder, &data, &options, args, ui)?
+        Some(n) => repeat(n, &spec, &folder, &data, &options, args, ui)?
             .map_or(Ok(Exit::Interrupted), |mean| gates(&expectations, Some(&mean), ui)),
     }
 }
@@ -74,11 +68,10 @@ pub fn choose(choice: device::DeviceChoice, ui: &Ui) -> Result<Chosen> {
 /// Trains once. `None`: interrupted.
 fn one(
     spec: &Spec,
-    text: &[u8],
+    args: &RunArgs,
     folder: &RunFolder,
     data: &LoadedData,
     options: &SessionOptions<'_>,
-    predictions: bool,
     ui: &Ui,
 ) -> Result<Option<Box<Finished>>> {
     ui.story(&format!(
@@ -88,10 +81,11 @@ fn one(
         count(data.dataset.rows(Part::Valid)),
         count(data.dataset.rows(Part::Test))
     ));
+    let text = std::fs::read(&args.spec.spec).with_context(|| format!("reading `{}`", args.spec.spec.display()))?;
     let end = {
         let mut progress = TrainProgress::new(ui);
         let observers: &mut [&mut dyn Observer] = &mut [&mut progress];
-        start(spec, text, folder, data, options, observers)?
+        start(spec, &text, folder, data, options, observers)?
     };
     match end {
         SessionEnd::Interrupted { step } => {
@@ -99,29 +93,14 @@ fn one(
             Ok(None)
         }
         SessionEnd::Finished(finished) => {
-            if predictions {
-                predict_test(spec, folder, data, options, ui)?;
-            }
             Ok(Some(finished))
         }
     }
 }
 
-/// Writes the test part's predictions, by the same path as `predict`.
-fn predict_test(spec: &Spec, folder: &RunFolder, data: &LoadedData, options: &SessionOptions<'_>, ui: &Ui) -> Result<()> {
-    let scorer = Scorer::open(folder, &options.device.device)?;
-    let source = open_source(spec, None)?;
-    let progress = RowProgress::new(ui, "predicting");
-    let keep = |row| data.dataset.part_of(row) == Some(Part::Test);
-    scorer.predict(&source, &keep, &folder.file(names::PREDICTIONS), &|rows| progress.show(rows, ""), &STOP)?;
-    Ok(())
-}
-
-#[allow(clippy::too_many_arguments)]
 fn repeat(
     n: u32,
-    spec: &mut Spec,
-    text: &[u8],
+    spec: &Spec,
     folder: &RunFolder,
     data: &LoadedData,
     options: &SessionOptions<'_>,
@@ -131,9 +110,9 @@ fn repeat(
     let first = spec.train.seed;
     let (mut valid, mut test) = (Vec::new(), Vec::new());
     for i in 0..u64::from(n) {
-        spec.set_seed(first + i);
+        let (spec, _) = load_spec(&args.spec.spec, &args.spec.set, Some(first + i), ui)?;
         let own = RunFolder::create(&folder.path.join(format!("seed-{}", first + i)))?;
-        let Some(finished) = one(spec, text, &own, data, options, args.predictions, ui)? else { return Ok(None) };
+        let Some(finished) = one(&spec, args, &own, data, options, ui)? else { return Ok(None) };
         valid.extend(finished.valid);
         test.extend(finished.test);
     }

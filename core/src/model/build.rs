@@ -6,7 +6,7 @@ use crate::device::{Bk, Device};
 use crate::embedding::Tables;
 use crate::graph::Graph;
 use crate::plugin::registry::{self, Kind};
-use crate::plugin::{Build, EncoderShape, PartShape, StageShape};
+use crate::plugin::{Build, EncoderShape, LossWords, Objective, PartShape, StageShape};
 use crate::spec::{Component, InitBias, Spec};
 use anyhow::{Context, Result, bail};
 use burn::prelude::*;
@@ -39,12 +39,30 @@ impl ModelPlan {
             width: (0..fields.groups.len()).map(|g| group_width(fields, g, dim)).sum(),
         }
     }
+
+    /// A rough upper estimate of the memory that training needs at its peak: tables with state and the batch's stamps, activations of the
+    /// towers (taken as a few times the input's width), and what is kept of each row (its part).
+    #[must_use]
+    pub fn peak_bytes(&self, spec: &Spec, rows: usize) -> u64 {
+        let batch = spec.train.batch_rows.get().max(crate::score::SCORE_ROWS.get());
+        let activations = batch * self.width * size_of::<f32>() * (2 + 3 * spec.stages.len());
+        let fixed = 150 << 20;
+        (self.table_bytes + self.state_bytes + self.table_rows * 8 + activations + rows + fixed) as u64
+    }
 }
 
 /// Burn's generator of initial values is global to the process: whoever seeds it must draw before anyone else does.
 static DRAWING: Mutex<()> = Mutex::new(());
 
 impl Model {
+    /// What the loss terms of a spec are, for `check`.
+    ///
+    /// # Errors
+    /// An objective that cannot work on this funnel.
+    pub fn losses(spec: &Spec, graph: &Graph) -> Result<Vec<LossWords>> {
+        Ok(objective(spec, graph)?.describe(graph))
+    }
+
     /// Builds the model; all that is drawn depends on `train.seed` alone. `base_rates` are the stages' conditional rates on the training
     /// rows (see [`InitBias`]); `device` is without autodiff; `autodiff` says whether parameters will be trained.
     ///
@@ -83,10 +101,7 @@ impl Model {
         }
         drop(drawing);
 
-        let Build::Objective(objective) = plugin(Kind::Objective, &spec.objective)?.build else {
-            bail!("`{}` is not an objective", spec.objective.kind)
-        };
-        let objective = (objective.build)(&spec.objective.settings, &graph).with_context(|| format!("objective `{}`", spec.objective.kind))?;
+        let objective = objective(spec, &graph)?;
         let masks = masks(spec, &fields, dim, device, encoder.is_identity())?;
         Ok(Self {
             embeddings,
@@ -101,6 +116,13 @@ impl Model {
             fields,
         })
     }
+}
+
+fn objective(spec: &Spec, graph: &Graph) -> Result<Box<dyn Objective>> {
+    let Build::Objective(objective) = plugin(Kind::Objective, &spec.objective)?.build else {
+        bail!("`{}` is not an objective", spec.objective.kind)
+    };
+    (objective.build)(&spec.objective.settings, graph).with_context(|| format!("objective `{}`", spec.objective.kind))
 }
 
 fn plugin(kind: Kind, component: &Component) -> Result<&'static registry::Plugin> {

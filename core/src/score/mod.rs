@@ -4,19 +4,20 @@ mod predict;
 mod scorer;
 mod sink;
 
-pub use predict::PredictSummary;
+pub use predict::{PredictSummary, probabilities, write_predictions};
 pub use scorer::Scorer;
 pub use sink::Sink;
 
-use crate::data::{BatchPlan, Dataset, Order, Part};
+use crate::data::{BatchPlan, Dataset, IdValue, Part};
 use crate::graph::Graph;
 use crate::metrics::{self, Evaluation, Scores};
 use crate::model::Model;
 use crate::spec::Spec;
 use anyhow::Result;
+use std::num::NonZeroUsize;
 
 /// Rows of a scoring batch.
-pub const SCORE_ROWS: usize = 8192;
+pub const SCORE_ROWS: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 
 /// Scores all rows of a part.
 ///
@@ -25,8 +26,7 @@ pub const SCORE_ROWS: usize = 8192;
 pub fn collect(model: &Model, data: &Dataset, part: Part) -> Result<Scores> {
     let scorer = model.scorer();
     let mut scores = Scores::default();
-    let plan = BatchPlan { batch_rows: SCORE_ROWS, order: Order::Sequential, start: 0, oov_rate: 0.0 };
-    for next in data.batches(part, plan)? {
+    for next in data.batches(part, BatchPlan::sequential(SCORE_ROWS)) {
         let (batch, _) = next?;
         scores.append(&batch, &scorer.logits(&batch)?);
     }
@@ -36,5 +36,14 @@ pub fn collect(model: &Model, data: &Dataset, part: Part) -> Result<Scores> {
 /// Metrics of scored rows.
 #[must_use]
 pub fn evaluate(spec: &Spec, graph: &Graph, data: &Dataset, scores: &Scores) -> Evaluation {
-    metrics::evaluate(graph, scores, &spec.metrics, &data.fields().aux, &|column, code| data.aux_value(column, code))
+    metrics::evaluate(graph, scores, &spec.metrics, &data.fields().aux, &|column, code| aux_name(data, column, code))
+}
+
+/// What a code of a metric column stands for.
+fn aux_name(data: &Dataset, column: usize, code: u32) -> String {
+    match (code as usize).checked_sub(1).and_then(|at| data.store().aux_values(column).get(at)) {
+        Some(IdValue::Integer(value)) => value.to_string(),
+        Some(IdValue::Text(value)) => value.to_string(),
+        None => "(missing)".into(),
+    }
 }

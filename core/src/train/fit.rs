@@ -61,12 +61,12 @@ impl Fit<'_> {
         let names: Vec<String> = self.spec.stages.iter().map(|s| s.name.clone()).collect();
         while self.state.epoch < epochs && !self.out_of_patience() {
             let plan = BatchPlan {
-                batch_rows: train.batch_rows.get(),
+                batch_rows: train.batch_rows,
                 order: Order::Shuffled { seed: train.seed, epoch: self.state.epoch },
                 start: self.state.position,
-                oov_rate: self.spec.embedding.oov_rate,
+                oov_rate: self.spec.embedding.oov_rate as f32,
             };
-            for next in self.data.batches(Part::Train, plan)? {
+            for next in self.data.batches(Part::Train, plan) {
                 let (batch, position) = next?;
                 let started = Instant::now();
                 let report = self.trainer.step(&batch).map_err(|e| self.explain(e))?;

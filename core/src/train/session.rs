@@ -33,6 +33,8 @@ pub struct SessionOptions<'a> {
     pub stop: &'a AtomicBool,
     /// Called while data are encoded.
     pub progress: &'a dyn Fn(PrepareProgress),
+    /// Write the test part's predictions.
+    pub predictions: bool,
 }
 
 /// A spec's data, encoded and looked at.
@@ -66,6 +68,7 @@ pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData
     };
     let prepared = data::prepare(spec, &source, &graph, &prepare)?;
     let (dataset, lint) = Dataset::open(spec, &graph, &prepared)?;
+    lint.check()?;
     Ok(LoadedData { graph, prepared, dataset, lint, seconds: started.elapsed().as_secs_f64() })
 }
 
@@ -109,7 +112,7 @@ pub fn start(
     let write = |name: &str, bytes: &[u8]| replace_file(&folder.file(name), |w| Ok(w.write_all(bytes)?));
     write(names::SPEC, spec_text)?;
     write(names::RESOLVED, spec.resolved().as_bytes())?;
-    write(names::LINT, serde_json::to_string_pretty(&crate::diagnostic::render::json(&data.lint.findings))?.as_bytes())?;
+    write(names::LINT, serde_json::to_string_pretty(&crate::diagnostic::render::json(&data.lint.diagnostics))?.as_bytes())?;
     data.dataset.preprocessor().save(&folder.file(names::FEATURES))?;
     let (_, total_steps) = Fit::steps(spec, &data.dataset);
     let trainer = Trainer::new(build_model(spec, data, &options.device)?, spec, total_steps);
@@ -222,11 +225,14 @@ fn train(
     }
 
     // The only place that looks at test: all that selects is done.
-    let mut part = |part: Part| -> Result<Option<Evaluation>> {
+    let part = |part: Part| -> Result<Option<Evaluation>> {
         if data.dataset.rows(part) == 0 {
             return Ok(None);
         }
         let scores = score::collect(&fit.trainer.model, &data.dataset, part)?;
+        if part == Part::Test && options.predictions {
+            score::write_predictions(&data.dataset, &data.graph, part, &scores.logits, &folder.file(names::PREDICTIONS))?;
+        }
         Ok(Some(score::evaluate(spec, &data.graph, &data.dataset, &scores)))
     };
     let valid = part(Part::Valid)?;
@@ -251,16 +257,17 @@ fn train(
 
 fn build_model(spec: &Spec, data: &LoadedData, device: &Chosen) -> Result<Model> {
     let fields = data.dataset.fields().clone();
-    Model::build(spec, data.graph.clone(), fields, &data.dataset.base_rates(), &device.device, true)
+    let base_rates: Vec<f64> = (0..data.graph.len()).map(|s| data.dataset.base_rate(s).unwrap_or(0.5)).collect();
+    Model::build(spec, data.graph.clone(), fields, &base_rates, &device.device, true)
 }
 
 fn describe(data: &LoadedData) -> DataManifest {
     let meta = data.prepared.store.meta();
     let inputs = meta.inputs.iter().map(|i| InputManifest { name: i.name.clone(), bytes: i.bytes, fingerprint: i.fingerprint.clone() });
-    let parts = [Part::Train, Part::Valid, Part::Test].into_iter().map(|part| {
+    let parts = Part::ALL.into_iter().map(|part| {
         let reached: serde_json::Map<String, Value> =
-            data.graph.nodes.iter().zip(data.dataset.reached(part)).map(|(n, count)| (n.name.clone(), json!(count))).collect();
+            data.graph.nodes.iter().zip(&data.dataset.counts(part).labels).map(|(n, count)| (n.name.clone(), json!(count))).collect();
         (part.name().to_owned(), json!({ "rows": data.dataset.rows(part), "reached": reached }))
     });
-    DataManifest { fingerprint: meta.fingerprint.clone(), inputs: inputs.collect(), rows: meta.rows, parts: parts.collect() }
+    DataManifest { fingerprint: meta.fingerprint.clone(), inputs: inputs.collect(), rows: data.dataset.store().rows() as u64, parts: parts.collect() }
 }
