@@ -179,11 +179,17 @@ impl<'a> RowProgress<'a> {
         }
     }
 }
-impl Drop for RowProgress<'_> {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.state.borrow().0 {
+impl RowProgress<'_> {
+    /// Takes the line away.
+    pub fn done(&self) {
+        if let Some(bar) = self.state.borrow_mut().0.take() {
             bar.finish_and_clear();
         }
+    }
+}
+impl Drop for RowProgress<'_> {
+    fn drop(&mut self) {
+        self.done();
     }
 }
 

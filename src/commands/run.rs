@@ -39,7 +39,7 @@ pub fn run(args: &RunArgs, global: &Global, ui: &Ui) -> Result<Exit> {
             return Err(error);
         }
     };
-    drop(encoding);
+    encoding.done();
     let Some(folder) = folder else {
         let (text, value) = check::describe(&spec, &data)?;
         ui.answer(&text, &value)?;
