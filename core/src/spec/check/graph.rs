@@ -117,7 +117,9 @@ fn circles(cx: &mut Cx<'_>, draft: &Draft) {
                 d = d.at(place, if n == 0 { "closes the circle" } else { "" });
             }
             cx.report(d.help(format!("one of them comes after the row: `after = \"{}\"`", draft.funnel.row)));
-            open.into_iter().for_each(|i| done[i] = true);
+            for i in open {
+                done[i] = true;
+            }
         }
     }
 }

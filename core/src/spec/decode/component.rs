@@ -20,7 +20,7 @@ pub fn top_level(cx: &mut Cx<'_>, table: &Table<'_>, name: &'static str) -> Opti
 pub fn component(cx: &mut Cx<'_>, kind: Kind, path: &str, owner: &str, value: Option<&Value<'_>>) -> Option<Component> {
     let implied = implied_kind(&path.split('.').collect::<Vec<_>>());
     let Some(value) = value else {
-        let Some(name) = implied else { return None };
+        let name = implied?;
         let plugin = find(cx, kind, name, path, owner, None)?;
         return Some(Component { kind: name.to_owned(), settings: (plugin.defaults)(), path: path.to_owned() });
     };
@@ -52,7 +52,7 @@ pub fn component(cx: &mut Cx<'_>, kind: Kind, path: &str, owner: &str, value: Op
             name.to_owned()
         }
     };
-    let plugin = find(cx, kind, &name, path, owner, stated.map(|k| k.span()))?;
+    let plugin = find(cx, kind, &name, path, owner, stated.map(toml::Spanned::span))?;
     settings(cx, plugin, path, table, &span)
 }
 

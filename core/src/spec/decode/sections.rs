@@ -49,12 +49,11 @@ pub fn data(cx: &mut Cx<'_>, table: &Table<'_>) -> Option<Data> {
     }
     let (inner, span) = cx.table(table, "", "data")?;
     let mut inner = inner.clone();
-    let source = match inner.remove("source") {
-        Some(value) => component(cx, Kind::Source, "data.source", "", Some(&value)),
-        None => {
-            cx.report(help(Diagnostic::error("no-data", "`[data]` has no `source`").at(cx.key("data"), "where do rows come from?")));
-            None
-        }
+    let source = if let Some(value) = inner.remove("source") {
+        component(cx, Kind::Source, "data.source", "", Some(&value))
+    } else {
+        cx.report(help(Diagnostic::error("no-data", "`[data]` has no `source`").at(cx.key("data"), "where do rows come from?")));
+        None
     };
     let plain: Option<DataTable> = cx.decode("data", &inner, &span);
     let plain = plain?;

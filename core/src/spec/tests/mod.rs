@@ -1,6 +1,7 @@
 //! Specs that load, specs that do not, and what they say.
 
 mod bad;
+mod fuzz;
 mod good;
 mod merging;
 mod plugins;
