@@ -1,6 +1,6 @@
 //! Stages and outcomes: parents, circles, names, labels, disjoint paths, `monitor`.
 
-use super::super::decode::{Cx, Draft, StageDraft};
+use super::super::decode::{Cx, Draft, StageDraft, is_name};
 use super::super::{After, Outcome};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Place};
@@ -45,6 +45,16 @@ fn edges(cx: &Cx<'_>, s: &StageDraft) -> Vec<(String, Option<Place>)> {
 
 fn names(cx: &mut Cx<'_>, draft: &Draft) {
     let row = &draft.funnel.row;
+    if !is_name(row) {
+        let d = Diagnostic::error("bad-name", format!("`{row}` is no name for the row"))
+            .at(cx.value("funnel.row"), "letters, digits, `_` and `-`");
+        cx.report(d.help("the name becomes part of column names"));
+    }
+    let name = &draft.funnel.name;
+    if name.starts_with('.') || name.contains(|c: char| c.is_control() || "/\\:".contains(c)) {
+        let d = Diagnostic::error("bad-name", format!("`{name}` is no name for a funnel")).at(cx.value("funnel.name"), "");
+        cx.report(d.help("the name becomes that of a folder: no `/`, `\\` or `:`, and no `.` at the start"));
+    }
     for stage in &draft.stages {
         if stage.name == *row {
             let d = Diagnostic::error("name-clash", format!("stage `{row}` has the name of the row"))

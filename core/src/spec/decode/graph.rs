@@ -4,8 +4,8 @@ use super::super::read::{Table, Value, dotted, in_order, type_name};
 use super::super::types::{DefaultsTable, StageTable};
 use super::component::component;
 use super::{After, Component, Cx, Funnel, Outcome, StageDraft, Stated};
-use crate::diagnostic::Diagnostic;
 use crate::diagnostic::suggest::nearest;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::plugin::registry::Kind;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -171,8 +171,11 @@ fn no_parent(cx: &mut Cx<'_>, path: &str, name: &str, chain: &[String]) {
         let d = Diagnostic::error("no-parent", format!("stage `{name}` is not in the chain and has no `after`"))
             .at(place, "not in the chain")
             .at(cx.value("funnel.chain"), "the chain");
+        let source = |place: Option<Place>| place.map(|p| p.source);
+        let inherited = source(cx.key(path)) != source(cx.value("funnel.chain"));
         match nearest(name, chain) {
             Some(near) => d.help(format!("did you mean `[stage.{near}]`?")),
+            None if inherited => d.help(format!("remove it with `{name} = false` under `[stage]`, or say what it comes after")),
             None => {
                 d.help(format!("add it to the chain, or say what it comes after: `after = \"{}\"`", chain.last().map_or("NAME", |c| c)))
             }

@@ -87,7 +87,7 @@ fn tagged<T: DeserializeOwned + JsonSchema>(cx: &mut Cx<'_>, path: &str, what: &
         }
         None => {
             let d = Diagnostic::error("missing-key", format!("{path}: no `kind`")).at(cx.value(path), format!("which {what}?"));
-            cx.report(d.help(format!("add `kind = \"{first}\"`")).help(list));
+            cx.report(d.help(cx.add_kind(path, &value.span(), first)).help(list));
             return None;
         }
     };
