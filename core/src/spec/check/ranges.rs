@@ -34,7 +34,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     if let Some(t) = &draft.train {
         number(cx, "train.clip_norm", t.clip_norm, at_least_zero);
         number(cx, "train.final_lr_fraction", t.final_lr_fraction, zero_to_one);
-        let no_valid = matches!(draft.split, Some(Split::Random { valid, .. } | Split::Group { valid, .. }) if valid == 0.0);
+        let no_valid = matches!(draft.split, Some(Split::Random { valid, .. } | Split::Group { valid, .. }) if valid <= 0.0);
         if no_valid && t.patience_evals > 0 {
             let d = Diagnostic::error("no-valid", "train.patience_evals: early stopping needs rows in valid, and `split.valid` is 0")
                 .at(cx.value("train.patience_evals"), "")

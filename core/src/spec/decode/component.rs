@@ -164,9 +164,6 @@ mod tests {
         assert_eq!(component(&mut cx, Kind::Tower, "encoder", " in stage `click`", None), None);
         let text = crate::diagnostic::Diagnostics(cx.found).to_string();
         assert!(text.contains("error: no tower is chosen in stage `click`, and the default, `concat`, is not in this build"), "{text}");
-        assert!(
-            text.contains("= help: `concat` is a plugin of another kind: encoder\n  = help: towers in this build: linear, mlp"),
-            "{text}"
-        );
+        assert!(text.contains("= help: `concat` is a plugin of another kind: encoder\n  = help: towers in this build: "), "{text}");
     }
 }
