@@ -1,6 +1,6 @@
 //! TOML → [`Spec`]: `extends`, `--set`, spans, defaults. No tensors.
 //!
-//! Three steps, and each reports all that it finds. [`read`] follows `extends`, and merges texts into one table whose values still know
+//! Three steps, and each reports all that it finds. `read` follows `extends`, and merges texts into one table whose values still know
 //! where they were written. `decode` turns the table into sections, asking plugins about their settings. `check` holds the sections
 //! against each other: the graph, columns with two roles, ranges. What comes out can be written again as one file without `extends`, in
 //! which every key says where it came from ([`Spec::resolved`]).

@@ -247,7 +247,9 @@ fn shared_labels(cx: &mut Cx<'_>, draft: &Draft) {
     for stage in &draft.stages {
         by_label.entry(&stage.label).or_default().push(stage);
     }
-    for (label, stages) in by_label {
+    // An outcome with a fault may be the one that covers them.
+    let all_decoded = cx.names("outcome").len() <= draft.outcomes.len();
+    for (label, stages) in by_label.into_iter().filter(|_| all_decoded) {
         let covered = draft.outcomes.iter().any(|o| stages.iter().all(|s| o.any_of.contains(&s.name)));
         if stages.len() < 2 || covered {
             continue;
@@ -290,7 +292,8 @@ fn monitor(cx: &mut Cx<'_>, draft: &Draft) {
         cx.report(d.at(cx.value(key), "").help(format!("write `monitor = \"{last}.full.auc\"`")));
         return;
     };
-    let targets: Vec<&str> = stage_names(draft).into_iter().chain(draft.outcomes.iter().map(|o| o.name.as_str())).collect();
+    let outcomes = cx.names("outcome");
+    let targets: Vec<&str> = stage_names(draft).into_iter().chain(outcomes.iter().map(String::as_str)).collect();
     let mut start = 0;
     for (part, word, allowed) in [(target, "stage or outcome", &targets[..]), (space, "space", &SPACES), (metric, "metric", &METRICS)] {
         if !allowed.contains(part) {

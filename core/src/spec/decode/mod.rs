@@ -135,6 +135,12 @@ impl Cx<'_> {
         }
         Some(place)
     }
+    /// The names stated in a named section, decoded or not: a reference to a table with a fault is not a second fault.
+    pub fn names(&self, section: &str) -> Vec<String> {
+        let prefix = format!("{section}.");
+        let names = self.stated.keys().filter_map(|k| k.strip_prefix(&prefix)).filter(|k| !k.contains(['.', '[', '"']));
+        names.map(str::to_owned).collect()
+    }
     /// What to type where a table at `span` has no `kind`.
     fn add_kind(&self, path: &str, span: &Span, kind: &str) -> String {
         if self.sources.is_set(span) { format!("add `--set {path}.kind={kind}`") } else { format!("add `kind = \"{kind}\"`") }

@@ -313,6 +313,27 @@ fn monitor() {
 }
 
 #[test]
+fn one_fault_is_one_error() {
+    for (text, expected) in [
+        ("[stage]\nclick = 3\n[train]\nmonitor = \"click.full.auc\"\n", "stage.click: expected a table"),
+        ("[stage.click]\ntower = 3\n", "stage.click.tower: expected the name"),
+        ("[outcome.any]\nany_f = [\"click\"]\n[train]\nmonitor = \"any.full.auc\"\n", "unknown key `any_f`"),
+        ("[stage.a]\nafter = \"click\"\nlabel = \"purchase\"\n[outcome.any]\nany_of = 3\n", "outcome.any.any_of: expected an array"),
+        (
+            "[stage.click.features]\nwithout = [\"u\"]\n[feature.u]\nkind = \"idd\"\n[feature.v]\nkind = \"id\"\n",
+            "feature.u.kind: unknown value `idd`",
+        ),
+        ("[entity.u]\nkey = 3\n[feature.v]\nkind = \"id\"\nof = \"u\"\n", "entity.u.key: expected a string"),
+        ("[stage.a]\nafter = 3\n[stage.b]\nafter = \"a\"\n", "stage.a.after: expected the name of a stage"),
+    ] {
+        let rendered = bad(&format!("{FUNNEL}{text}"));
+        says(&rendered, &[expected]);
+        // A misspelled required key is both unknown and missing.
+        assert_eq!(count(&rendered), if text.contains("any_f") { 2 } else { 1 }, "{rendered}");
+    }
+}
+
+#[test]
 fn names_that_become_folders_and_columns() {
     let text = bad(&format!("[funnel]\nname = \"../x\"\nrow = \"a b\"\n[stage.x]\nafter = \"a b\"\n{DATA}"));
     says(&text, &["`../x` is no name for a funnel", ":2:8", "`a b` is no name for the row", ":3:7"]);
