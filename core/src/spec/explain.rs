@@ -421,14 +421,11 @@ mod tests {
         );
         says(&["source", "csv"], &["[data.source]", "delimiter  a string; not set"]);
         says(&["encoder", "concat"], &["no settings"]);
-        says(&["stage.click.tower"], &["towers in this build", "linear  One weight per input."]);
-        says(&["towers"], &["mlp     Linear layers"]);
-        says(&["objective"], &["How stages become one loss.", "entire_space  Every stage's"]);
-        assert_eq!(
-            list(Some(Kind::Tower))[1],
-            (Kind::Tower, "mlp", "Linear layers with a nonlinearity between them.".into(), "esmm-funnel-core")
-        );
-        assert_eq!(list(None).len(), 7);
+        says(&["stage.click.tower"], &["towers in this build", "One weight per input."]);
+        says(&["towers"], &["Linear layers with"]);
+        says(&["objective"], &["How stages become one loss.", "Every stage's probability"]);
+        let mlp = (Kind::Tower, "mlp", "Linear layers with a nonlinearity between them.".into(), "esmm-funnel-core");
+        assert!(list(Some(Kind::Tower)).contains(&mlp) && list(None).contains(&mlp) && !list(Some(Kind::Source)).contains(&mlp));
     }
 
     #[test]
@@ -438,7 +435,7 @@ mod tests {
             &["error: nothing to explain under `train.bach_rows`", "did you mean `batch_rows`?", "keys of `train`: batch_rows,"],
         );
         says(&["mlp"], &["`mlp` is a tower: run `esmm-funnel explain tower mlp`"]);
-        says(&["tower", "mpl"], &["no tower `mpl` in this build", "did you mean `mlp`?", "towers in this build: linear, mlp"]);
+        says(&["tower", "mpl"], &["no tower `mpl` in this build", "did you mean `mlp`?", "towers in this build: "]);
         says(&["trian"], &["did you mean `train`?"]);
         says(&["train.seed.x"], &["`train.seed` has no keys"]);
     }

@@ -1,6 +1,6 @@
 //! TOML → [`Spec`]: `extends`, `--set`, spans, defaults. No tensors.
 //!
-//! Three steps, and each reports all that it finds. [`read`] follows `extends`, and merges texts into one table whose values still know
+//! Three steps, and each reports all that it finds. `read` follows `extends`, and merges texts into one table whose values still know
 //! where they were written. `decode` turns the table into sections, asking plugins about their settings. `check` holds the sections
 //! against each other: the graph, columns with two roles, ranges. What comes out can be written again as one file without `extends`, in
 //! which every key says where it came from ([`Spec::resolved`]).
@@ -106,13 +106,12 @@ fn finish(texts: &read::Texts, default_name: &str) -> Result<Loaded, Diagnostics
         return Err(Diagnostics(found));
     }
     let places = cx.stated.iter().filter_map(|(k, at)| Some((k.clone(), texts.sources.place(&at.value)?))).collect();
-    match complete(draft, Origins::new(places)) {
-        Some(spec) => Ok(Loaded { spec, warnings: found }),
-        None => {
-            found.push(Diagnostic::error("incomplete", "the spec is incomplete"));
-            Err(Diagnostics(found))
-        }
+    if let Some(spec) = complete(draft, Origins::new(places)) {
+        return Ok(Loaded { spec, warnings: found });
     }
+    // Every part that is missing has been reported; this line is for a mistake in this module.
+    found.push(Diagnostic::error("incomplete", "the spec is incomplete"));
+    Err(Diagnostics(found))
 }
 
 /// Findings in the order of the texts they point into; those without a place first.

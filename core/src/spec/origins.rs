@@ -11,7 +11,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use toml::Value;
 
@@ -118,7 +118,7 @@ impl Collect<'_> {
         let schema = schema_for!(T);
         if let Ok(value) = Value::try_from(section) {
             let kind = table_kind(&value);
-            let order = match kinds_of(&schema).into_iter().find(|(k, _)| Some(k) == kind.as_ref()) {
+            let order = match kinds_of(&schema).into_iter().find(|(k, _)| Some(k.as_str()) == kind) {
                 Some((_, keys)) => keys,
                 None => keys_of(&schema),
             };
@@ -145,12 +145,12 @@ impl Collect<'_> {
     }
 }
 /// Keys of an optimizer in order of declaration; other nested tables have none of their own.
-fn nested_order(key: &str, kind: Option<String>) -> Vec<String> {
+fn nested_order(key: &str, kind: Option<&str>) -> Vec<String> {
     let kinds = if key == "optimizer" { kinds_of(&schema_for!(Optimizer)) } else { Vec::new() };
-    kinds.into_iter().find(|(k, _)| Some(k) == kind.as_ref()).map(|(_, keys)| keys).unwrap_or_default()
+    kinds.into_iter().find(|(k, _)| Some(k.as_str()) == kind).map(|(_, keys)| keys).unwrap_or_default()
 }
-fn table_kind(value: &Value) -> Option<String> {
-    Some(value.get("kind")?.as_str()?.to_owned())
+fn table_kind(value: &Value) -> Option<&str> {
+    value.get("kind")?.as_str()
 }
 fn join(path: &[String], key: &str) -> Vec<String> {
     path.iter().cloned().chain([key.to_owned()]).collect()
@@ -218,7 +218,7 @@ impl Spec {
             for file in valid.iter_mut().chain(test) {
                 let mut value = Value::String(std::mem::take(file));
                 make_absolute(&mut value);
-                *file = value.as_str().unwrap_or_default().to_owned();
+                value.as_str().unwrap_or_default().clone_into(file);
             }
         }
         c.section::<Split>(&top("split"), &split);
@@ -254,14 +254,14 @@ impl Spec {
         for (path, list) in tables {
             if !path.is_empty() {
                 let header: Vec<String> = path.iter().map(|p| quoted(p)).collect();
-                out += &format!("\n[{}]\n", header.join("."));
+                let _ = writeln!(out, "\n[{}]", header.join("."));
             }
             for s in list {
                 let name = quoted(s.path.last().map_or("", String::as_str));
                 let origin = s.origin.to_string().replace(char::is_control, " ");
-                out += &match &s.value {
-                    Some(value) => format!("{name} = {value}  # {origin}\n"),
-                    None => format!("# {name} is not set  # {origin}\n"),
+                let _ = match &s.value {
+                    Some(value) => writeln!(out, "{name} = {value}  # {origin}"),
+                    None => writeln!(out, "# {name} is not set  # {origin}"),
                 };
             }
         }

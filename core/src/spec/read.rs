@@ -137,7 +137,7 @@ fn neighbour(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut names: Vec<String> = std::fs::read_dir(dir).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
-    names.retain(|n| n.ends_with(".toml") && n != name);
+    names.retain(|n| Path::new(n).extension().is_some_and(|e| e == "toml") && n != name);
     names.sort_unstable();
     did_you_mean(name, &names)
 }

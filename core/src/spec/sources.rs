@@ -34,6 +34,10 @@ impl Sources {
     fn of(&self, span: &Span) -> Option<&Stretch> {
         self.0.iter().rev().find(|s| s.start <= span.start)
     }
+    /// Whether this is in a `--set` option.
+    pub fn is_set(&self, span: &Span) -> bool {
+        self.of(span).is_some_and(|s| s.is_set)
+    }
     /// The text and the span in it.
     pub fn place(&self, span: &Span) -> Option<Place> {
         let s = self.of(span)?;

@@ -187,7 +187,9 @@ fn without(cx: &mut Cx<'_>, draft: &Draft, stage: &str, features: &StageFeatures
     if draft.features.infer {
         return;
     }
-    let names: Vec<&str> = draft.features.declared.iter().map(|f| f.name.as_str()).collect();
+    let stated = cx.names("feature");
+    let quoted = draft.features.declared.iter().map(|f| f.name.as_str()).filter(|n| !stated.iter().any(|s| s == n));
+    let names: Vec<&str> = stated.iter().map(String::as_str).chain(quoted).collect();
     for (i, name) in features.without.iter().enumerate() {
         let known =
             names.contains(&name.as_str()) || draft.features.declared.iter().flat_map(|f| &f.columns).any(|c| c == name || is_glob(c));

@@ -1,6 +1,6 @@
 //! Stages and outcomes: parents, circles, names, labels, disjoint paths, `monitor`.
 
-use super::super::decode::{Cx, Draft, StageDraft};
+use super::super::decode::{Cx, Draft, StageDraft, is_name};
 use super::super::{After, Outcome};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Place};
@@ -45,6 +45,16 @@ fn edges(cx: &Cx<'_>, s: &StageDraft) -> Vec<(String, Option<Place>)> {
 
 fn names(cx: &mut Cx<'_>, draft: &Draft) {
     let row = &draft.funnel.row;
+    if !is_name(row) {
+        let d = Diagnostic::error("bad-name", format!("`{row}` is no name for the row"))
+            .at(cx.value("funnel.row"), "letters, digits, `_` and `-`");
+        cx.report(d.help("the name becomes part of column names"));
+    }
+    let name = &draft.funnel.name;
+    if name.starts_with('.') || name.contains(|c: char| c.is_control() || "/\\:".contains(c)) {
+        let d = Diagnostic::error("bad-name", format!("`{name}` is no name for a funnel")).at(cx.value("funnel.name"), "");
+        cx.report(d.help("the name becomes that of a folder: no `/`, `\\` or `:`, and no `.` at the start"));
+    }
     for stage in &draft.stages {
         if stage.name == *row {
             let d = Diagnostic::error("name-clash", format!("stage `{row}` has the name of the row"))
@@ -117,7 +127,9 @@ fn circles(cx: &mut Cx<'_>, draft: &Draft) {
                 d = d.at(place, if n == 0 { "closes the circle" } else { "" });
             }
             cx.report(d.help(format!("one of them comes after the row: `after = \"{}\"`", draft.funnel.row)));
-            open.into_iter().for_each(|i| done[i] = true);
+            for i in open {
+                done[i] = true;
+            }
         }
     }
 }
@@ -235,7 +247,9 @@ fn shared_labels(cx: &mut Cx<'_>, draft: &Draft) {
     for stage in &draft.stages {
         by_label.entry(&stage.label).or_default().push(stage);
     }
-    for (label, stages) in by_label {
+    // An outcome with a fault may be the one that covers them.
+    let all_decoded = cx.names("outcome").len() <= draft.outcomes.len();
+    for (label, stages) in by_label.into_iter().filter(|_| all_decoded) {
         let covered = draft.outcomes.iter().any(|o| stages.iter().all(|s| o.any_of.contains(&s.name)));
         if stages.len() < 2 || covered {
             continue;
@@ -278,7 +292,8 @@ fn monitor(cx: &mut Cx<'_>, draft: &Draft) {
         cx.report(d.at(cx.value(key), "").help(format!("write `monitor = \"{last}.full.auc\"`")));
         return;
     };
-    let targets: Vec<&str> = stage_names(draft).into_iter().chain(draft.outcomes.iter().map(|o| o.name.as_str())).collect();
+    let outcomes = cx.names("outcome");
+    let targets: Vec<&str> = stage_names(draft).into_iter().chain(outcomes.iter().map(String::as_str)).collect();
     let mut start = 0;
     for (part, word, allowed) in [(target, "stage or outcome", &targets[..]), (space, "space", &SPACES), (metric, "metric", &METRICS)] {
         if !allowed.contains(part) {

@@ -34,6 +34,13 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     if let Some(t) = &draft.train {
         number(cx, "train.clip_norm", t.clip_norm, at_least_zero);
         number(cx, "train.final_lr_fraction", t.final_lr_fraction, zero_to_one);
+        let no_valid = matches!(draft.split, Some(Split::Random { valid, .. } | Split::Group { valid, .. }) if valid <= 0.0);
+        if no_valid && t.patience_evals > 0 {
+            let d = Diagnostic::error("no-valid", "train.patience_evals: early stopping needs rows in valid, and `split.valid` is 0")
+                .at(cx.value("train.patience_evals"), "")
+                .at(cx.value("split.valid"), "no rows");
+            cx.report(d.help("give valid a share, as in `valid = 0.1`, or leave `patience_evals` at 0"));
+        }
         optimizer(cx, "train.optimizer", &t.optimizer);
     }
 }
@@ -104,6 +111,13 @@ fn split(cx: &mut Cx<'_>, split: &Split) {
             }
         }
         Split::Column { train_through, valid_through, test_from, .. } => {
+            let bounds =
+                [("train_through", Some(train_through)), ("valid_through", Some(valid_through)), ("test_from", test_from.as_ref())];
+            for (key, bound) in bounds {
+                if let Some(Scalar::Float(bound)) = bound {
+                    number(cx, &format!("split.{key}"), *bound, finite);
+                }
+            }
             ordered(cx, ("train_through", train_through), ("valid_through", valid_through), true);
             if let Some(test_from) = test_from {
                 ordered(cx, ("valid_through", valid_through), ("test_from", test_from), false);
@@ -158,8 +172,11 @@ fn edges(cx: &mut Cx<'_>, key: &str, edges: &[f64]) {
     if edges.is_empty() {
         cx.report(Diagnostic::error("out-of-range", format!("{key}: no edges")).at(cx.value(key), "").help("give at least one number"));
     }
+    for (i, edge) in edges.iter().enumerate() {
+        number(cx, &format!("{key}[{i}]"), *edge, finite);
+    }
     for (i, pair) in edges.windows(2).enumerate() {
-        if !matches!(pair[0].partial_cmp(&pair[1]), Some(Ordering::Less)) {
+        if pair[0] >= pair[1] {
             let d = Diagnostic::error("out-of-range", format!("{key}: edges must ascend, but {} follows {}", pair[1], pair[0]));
             cx.report(d.at(cx.value(&format!("{key}[{}]", i + 1)), "").at(cx.value(&format!("{key}[{i}]")), ""));
         }

@@ -20,7 +20,7 @@ pub fn top_level(cx: &mut Cx<'_>, table: &Table<'_>, name: &'static str) -> Opti
 pub fn component(cx: &mut Cx<'_>, kind: Kind, path: &str, owner: &str, value: Option<&Value<'_>>) -> Option<Component> {
     let implied = implied_kind(&path.split('.').collect::<Vec<_>>());
     let Some(value) = value else {
-        let Some(name) = implied else { return None };
+        let name = implied?;
         let plugin = find(cx, kind, name, path, owner, None)?;
         return Some(Component { kind: name.to_owned(), settings: (plugin.defaults)(), path: path.to_owned() });
     };
@@ -46,13 +46,13 @@ pub fn component(cx: &mut Cx<'_>, kind: Kind, path: &str, owner: &str, value: Op
             let Some(name) = implied else {
                 let d =
                     Diagnostic::error("missing-key", format!("{path}: no `kind`")).at(cx.sources.place(&span), format!("which {kind}?"));
-                cx.report(d.help(format!("add `kind = \"{}\"`", example(kind))).help(in_this_build(kind)));
+                cx.report(d.help(cx.add_kind(path, &span, example(kind))).help(in_this_build(kind)));
                 return None;
             };
             name.to_owned()
         }
     };
-    let plugin = find(cx, kind, &name, path, owner, stated.map(|k| k.span()))?;
+    let plugin = find(cx, kind, &name, path, owner, stated.map(toml::Spanned::span))?;
     settings(cx, plugin, path, table, &span)
 }
 
@@ -88,7 +88,7 @@ fn find(cx: &mut Cx<'_>, kind: Kind, name: &str, path: &str, owner: &str, at: Op
     d = d.at(at.and_then(|at| cx.sources.place(&at)).or_else(|| cx.key(path)), text);
     d.help.extend(did_you_mean(name, registry::names(kind)));
     if let Some(other) = Kind::ALL.into_iter().find(|k| *k != kind && registry::find(*k, name).is_some()) {
-        d = d.help(format!("`{name}` is the name of a {other}"));
+        d = d.help(format!("`{name}` is a plugin of another kind: {other}"));
     }
     cx.report(d.help(in_this_build(kind)));
     None
@@ -148,5 +148,22 @@ pub fn resolve_paths(cx: &Cx<'_>, written: &Value<'_>, slot: &mut toml::Value) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sources::Sources;
+    use super::*;
+
+    #[test]
+    fn a_default_that_is_not_in_the_build() {
+        let (sources, removed) = (Sources::default(), std::collections::BTreeMap::new());
+        let mut cx = Cx { sources: &sources, removed: &removed, found: Vec::new(), stated: std::collections::BTreeMap::new() };
+        // No tower is called like the default encoder.
+        assert_eq!(component(&mut cx, Kind::Tower, "encoder", " in stage `click`", None), None);
+        let text = crate::diagnostic::Diagnostics(cx.found).to_string();
+        assert!(text.contains("error: no tower is chosen in stage `click`, and the default, `concat`, is not in this build"), "{text}");
+        assert!(text.contains("= help: `concat` is a plugin of another kind: encoder\n  = help: towers in this build: "), "{text}");
     }
 }

@@ -32,20 +32,16 @@ pub fn decode_all<'a, T>(table: &mut Table<'a>, span: &Span, decode: impl Fn(Val
             None if missing.is_some() => None,
             None => by_prefix(table, span, &decode),
         };
-        match culprit {
-            Some(key) => {
-                let removed = table.remove(key.as_str());
-                let span = at.or_else(|| removed.map(|v| v.span())).unwrap_or_else(|| span.clone());
-                faults.push(Fault { message: error.message().to_owned(), span, key: Some(key) });
+        let Some(key) = culprit else {
+            let already = missing.is_some_and(|m| faults.iter().any(|f| f.key.as_deref() == Some(m)));
+            if !already {
+                faults.push(Fault { message: error.message().to_owned(), span: span.clone(), key: None });
             }
-            None => {
-                let already = missing.is_some_and(|m| faults.iter().any(|f| f.key.as_deref() == Some(m)));
-                if !already {
-                    faults.push(Fault { message: error.message().to_owned(), span: span.clone(), key: None });
-                }
-                return (None, faults);
-            }
-        }
+            return (None, faults);
+        };
+        let removed = table.remove(key.as_str());
+        let span = at.or_else(|| removed.map(|v| v.span())).unwrap_or_else(|| span.clone());
+        faults.push(Fault { message: error.message().to_owned(), span, key: Some(key) });
     }
 }
 

@@ -4,8 +4,8 @@ use super::super::read::{Table, Value, dotted, in_order, type_name};
 use super::super::types::{DefaultsTable, StageTable};
 use super::component::component;
 use super::{After, Component, Cx, Funnel, Outcome, StageDraft, Stated};
-use crate::diagnostic::Diagnostic;
 use crate::diagnostic::suggest::nearest;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::plugin::registry::Kind;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -32,7 +32,7 @@ pub fn funnel_and_stages(cx: &mut Cx<'_>, table: &Table<'_>, default_name: &str)
             drafts.push(stage(cx, key.get_ref(), Some(value), None, &chain, default_tower.as_ref()));
         }
     }
-    (funnel, drafts.into_iter().flatten().collect())
+    (funnel, drafts)
 }
 
 /// Names of the chain's stages. Takes removed stages out of an inherited chain, and reports what is not a chain.
@@ -117,18 +117,19 @@ fn stage(
     parent: Option<String>,
     chain: &[String],
     default_tower: Option<&DefaultTower<'_>>,
-) -> Option<StageDraft> {
+) -> StageDraft {
     let path = dotted("stage", name);
     let (mut table, span) = match value.map(|v| (v.get_ref(), v.span())) {
         None => (Table::new(), 0..0),
         Some((DeValue::Table(t), span)) => (t.clone(), span),
-        Some((other, _)) => {
+        Some((other, span)) => {
             let d =
                 Diagnostic::error("wrong-type", format!("{path}: expected a table, found {}", type_name(other))).at(cx.value(&path), "");
             cx.report(d.help(format!("write `[{path}]`, or `{name} = false` to remove an inherited stage")));
-            return None;
+            (Table::new(), span)
         }
     };
+    let is_table = value.is_none_or(|v| v.get_ref().is_table());
     if !is_name(name) {
         let d = Diagnostic::error("bad-name", format!("`{name}` is no name for a stage")).at(cx.key(&path), "letters, digits, `_` and `-`");
         cx.report(d.help("the name becomes part of column, metric and file names"));
@@ -145,13 +146,15 @@ fn stage(
         Some(value) => self::after(cx, &path, name, &value),
         None if parent.is_some() => parent.map(After::Stage),
         None => {
-            no_parent(cx, &path, name, chain);
+            if is_table {
+                no_parent(cx, &path, name, chain);
+            }
             None
         }
     };
     let plain: StageTable = cx.decode(&path, &table, &span).unwrap_or_default();
     let tower = tower(cx, &path, name, tower_value, default_tower);
-    Some(StageDraft {
+    StageDraft {
         name: name.to_owned(),
         after,
         label: plain.label.unwrap_or_else(|| name.to_owned()),
@@ -159,7 +162,7 @@ fn stage(
         features: plain.features,
         weight: plain.weight,
         init_bias: plain.init_bias,
-    })
+    }
 }
 
 fn no_parent(cx: &mut Cx<'_>, path: &str, name: &str, chain: &[String]) {
@@ -171,8 +174,11 @@ fn no_parent(cx: &mut Cx<'_>, path: &str, name: &str, chain: &[String]) {
         let d = Diagnostic::error("no-parent", format!("stage `{name}` is not in the chain and has no `after`"))
             .at(place, "not in the chain")
             .at(cx.value("funnel.chain"), "the chain");
+        let source = |place: Option<Place>| place.map(|p| p.source);
+        let inherited = source(cx.key(path)) != source(cx.value("funnel.chain"));
         match nearest(name, chain) {
             Some(near) => d.help(format!("did you mean `[stage.{near}]`?")),
+            None if inherited => d.help(format!("remove it with `{name} = false` under `[stage]`, or say what it comes after")),
             None => {
                 d.help(format!("add it to the chain, or say what it comes after: `after = \"{}\"`", chain.last().map_or("NAME", |c| c)))
             }

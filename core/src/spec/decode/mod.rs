@@ -12,6 +12,8 @@ use super::{After, InitBias};
 use super::{Component, Data, Embedding, Entity, Features, Funnel, Metrics, Outcome, Split, StageFeatures, Train};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Place};
+pub use graph::is_name;
+
 use faults::{Fault, decode_all, in_words, missing_field};
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -132,6 +134,16 @@ impl Cx<'_> {
             place.span = start + part.start..start + part.end;
         }
         Some(place)
+    }
+    /// The names stated in a named section, decoded or not: a reference to a table with a fault is not a second fault.
+    pub fn names(&self, section: &str) -> Vec<String> {
+        let prefix = format!("{section}.");
+        let names = self.stated.keys().filter_map(|k| k.strip_prefix(&prefix)).filter(|k| !k.contains(['.', '[', '"']));
+        names.map(str::to_owned).collect()
+    }
+    /// What to type where a table at `span` has no `kind`.
+    fn add_kind(&self, path: &str, span: &Span, kind: &str) -> String {
+        if self.sources.is_set(span) { format!("add `--set {path}.kind={kind}`") } else { format!("add `kind = \"{kind}\"`") }
     }
     /// Adds a finding, unless the same one is there already.
     pub fn report(&mut self, d: Diagnostic) {

@@ -49,12 +49,11 @@ pub fn data(cx: &mut Cx<'_>, table: &Table<'_>) -> Option<Data> {
     }
     let (inner, span) = cx.table(table, "", "data")?;
     let mut inner = inner.clone();
-    let source = match inner.remove("source") {
-        Some(value) => component(cx, Kind::Source, "data.source", "", Some(&value)),
-        None => {
-            cx.report(help(Diagnostic::error("no-data", "`[data]` has no `source`").at(cx.key("data"), "where do rows come from?")));
-            None
-        }
+    let source = if let Some(value) = inner.remove("source") {
+        component(cx, Kind::Source, "data.source", "", Some(&value))
+    } else {
+        cx.report(help(Diagnostic::error("no-data", "`[data]` has no `source`").at(cx.key("data"), "where do rows come from?")));
+        None
     };
     let plain: Option<DataTable> = cx.decode("data", &inner, &span);
     let plain = plain?;
@@ -88,7 +87,7 @@ fn tagged<T: DeserializeOwned + JsonSchema>(cx: &mut Cx<'_>, path: &str, what: &
         }
         None => {
             let d = Diagnostic::error("missing-key", format!("{path}: no `kind`")).at(cx.value(path), format!("which {what}?"));
-            cx.report(d.help(format!("add `kind = \"{first}\"`")).help(list));
+            cx.report(d.help(cx.add_kind(path, &value.span(), first)).help(list));
             return None;
         }
     };

@@ -18,11 +18,7 @@ fn nothing_there() {
     let text = bad("");
     says(
         &text,
-        &[
-            "error: the spec has no data source",
-            "= help: add `[data]` with `source = { kind = \"csv\"",
-            "sources in this build: csv, synthetic",
-        ],
+        &["error: the spec has no data source", "= help: add `[data]` with `source = { kind = \"csv\"", "sources in this build: {sources}"],
     );
     says(&text, &["error: the funnel has no stages", "= help: add `chain = \"impression -> click -> purchase\"`"]);
     says(&bad(&format!("[funnel]\nname = \"x\"\n{DATA}")), &["the funnel has no stages", ":1:2", "^^^^^^ declares none"]);
@@ -107,11 +103,11 @@ fn unknown_plugins_and_kinds() {
    |                  ^^^^^ no plugin registered under this name
    |
    = help: did you mean `mlp`?
-   = help: towers in this build: linear, mlp
+   = help: towers in this build: {towers}
 ";
     says(&text.replace("\n  |", "\n   |").replace("\n  =", "\n   =").replace("\n --", "\n  --").replace("\n6 |", "\n 6 |"), &[tower]);
-    says(&text, &["unknown encoder `concatt`", ":1:11", "did you mean `concat`?", "encoders in this build: concat"]);
-    says(&text, &["unknown objective `mlp`", "`mlp` is the name of a tower", "objectives in this build: conditional, entire_space"]);
+    says(&text, &["unknown encoder `concatt`", ":1:11", "did you mean `concat`?", "encoders in this build: {encoders}"]);
+    says(&text, &["unknown objective `mlp`", "`mlp` is a plugin of another kind: tower", "objectives in this build: {objectives}"]);
     says(&text, &["stage.x.tower: expected the name of a tower or a table, found number `3`", ":8:9", "write `{ kind = \"mlp\" }`"]);
     says(&text, &["data.source: no `kind`", ":10:10", "which source?", "add `kind = \"csv\"`"]);
     says(&text, &["unknown split `grup`", ":12:8", "did you mean `group`?", "kinds of split: random, group, column, files"]);
@@ -289,6 +285,12 @@ fn ranges() {
     good(&column("train_through = \"a\"\nvalid_through = 3\n"));
     says(&bad(&column("train_through = true\n")), &["split.train_through: expected a number, a date or a string", ":8:17"]);
     says(&bad(&column("train_through = 3\n")), &["`[split]` has no `valid_through`", ":5:2"]);
+    says(
+        &bad(&column("train_through = nan\nvalid_through = 3\n")),
+        &["split.train_through: expected a finite number, found `NaN`", ":8:17"],
+    );
+    let text = bad(&format!("{FUNNEL}[split]\nvalid = 0\n[train]\npatience_evals = 2\n"));
+    says(&text, &["early stopping needs rows in valid", ":8:18", "- no rows"]);
     let files = bad(&format!("{FUNNEL}[split]\nkind = \"files\"\nvalid = [\"a\"]\ntest = [\"./a\"]\n"));
     says(&files, &["split: `/base/funnels/a` is in valid and in test", ":8:9"]);
 }
@@ -308,6 +310,33 @@ fn monitor() {
         &bad(&super::good::ESM2.replace("[split]", "[train]\nmonitor = \"purchase.conditional.auc\"\n[split]")),
         &["outcome `purchase` has no conditional space"],
     );
+}
+
+#[test]
+fn one_fault_is_one_error() {
+    for (text, expected) in [
+        ("[stage]\nclick = 3\n[train]\nmonitor = \"click.full.auc\"\n", "stage.click: expected a table"),
+        ("[stage.click]\ntower = 3\n", "stage.click.tower: expected the name"),
+        ("[outcome.any]\nany_f = [\"click\"]\n[train]\nmonitor = \"any.full.auc\"\n", "unknown key `any_f`"),
+        ("[stage.a]\nafter = \"click\"\nlabel = \"purchase\"\n[outcome.any]\nany_of = 3\n", "outcome.any.any_of: expected an array"),
+        (
+            "[stage.click.features]\nwithout = [\"u\"]\n[feature.u]\nkind = \"idd\"\n[feature.v]\nkind = \"id\"\n",
+            "feature.u.kind: unknown value `idd`",
+        ),
+        ("[entity.u]\nkey = 3\n[feature.v]\nkind = \"id\"\nof = \"u\"\n", "entity.u.key: expected a string"),
+        ("[stage.a]\nafter = 3\n[stage.b]\nafter = \"a\"\n", "stage.a.after: expected the name of a stage"),
+    ] {
+        let rendered = bad(&format!("{FUNNEL}{text}"));
+        says(&rendered, &[expected]);
+        // A misspelled required key is both unknown and missing.
+        assert_eq!(count(&rendered), if text.contains("any_f") { 2 } else { 1 }, "{rendered}");
+    }
+}
+
+#[test]
+fn names_that_become_folders_and_columns() {
+    let text = bad(&format!("[funnel]\nname = \"../x\"\nrow = \"a b\"\n[stage.x]\nafter = \"a b\"\n{DATA}"));
+    says(&text, &["`../x` is no name for a funnel", ":2:8", "`a b` is no name for the row", ":3:7"]);
 }
 
 #[test]

@@ -83,6 +83,19 @@ fn circles_and_missing_files() {
     says(&shown(&dir.path().join("s/e.toml"), &[]), &["error: cannot read `s/e.toml`: no such file"]);
     let path = write(dir.path(), "s/f.toml", "extends = [\"a.toml\"]\n");
     says(&shown(&path, &[]), &["error: extends: expected a string, found an array", "--> s/f.toml:1:11", "help: a spec extends one file"]);
+    // A chain that leaves out a stage which the base refines.
+    write(dir.path(), "s/i.toml", &format!("{FUNNEL}[stage.purchase]\nweight = 2\n"));
+    let path = write(dir.path(), "s/j.toml", "extends = \"i.toml\"\n[funnel]\nchain = \"impression -> click\"\n");
+    let text = shown(&path, &[]);
+    says(
+        &text,
+        &[
+            "stage `purchase` is not in the chain and has no `after`",
+            "--> s/i.toml:5:8",
+            "::: s/j.toml:3:9",
+            "`purchase = false` under `[stage]`",
+        ],
+    );
     // A fault in a base is shown in the base, together with one here.
     write(dir.path(), "s/g.toml", "[train]\nepocs = 1\n");
     let path = write(dir.path(), "s/h.toml", &format!("extends = \"g.toml\"\n{FUNNEL}[metrics]\nbins = 3\n"));
@@ -129,4 +142,6 @@ fn faults_in_set_have_carets_of_their_own() {
     says(&text, &["error: `nothing` is not `key=value`", "help: write `--set train.epochs=2`"]);
     says(&text, &["error: `a b` is not a key", "--> --set:1:1"]);
     assert_eq!(super::count(&text), 5, "{text}");
+    let text = bad_with(FUNNEL, &["train.optimizer.lr=0.1"]);
+    says(&text, &["error: train.optimizer: no `kind`", "--> --set:1:7", "help: add `--set train.optimizer.kind=adam`"]);
 }

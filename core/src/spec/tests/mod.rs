@@ -1,12 +1,14 @@
 //! Specs that load, specs that do not, and what they say.
 
 mod bad;
-mod good;
+mod fuzz;
+pub mod good;
 mod merging;
 mod plugins;
 
 use super::{Loaded, Spec, load_text};
 use crate::diagnostic::{Diagnostics, render};
+use crate::plugin::registry::{Kind, names};
 use std::path::Path;
 
 /// Two stages on a file.
@@ -45,12 +47,14 @@ fn bad_with(text: &str, sets: &[&str]) -> String {
         Err(e) => e.to_string(),
     }
 }
-/// The rendering contains all of these, in this order.
+/// The rendering contains all of these, in this order. `{towers}` and so on stand for the names in this build: other tests may register more.
 #[track_caller]
 fn says(rendered: &str, parts: &[&str]) {
     let mut rest = rendered;
     for part in parts {
-        match rest.find(part) {
+        let part =
+            Kind::ALL.into_iter().fold((*part).to_owned(), |part, kind| part.replace(&format!("{{{kind}s}}"), &names(kind).join(", ")));
+        match rest.find(&part) {
             Some(at) => rest = &rest[at + part.len()..],
             None => panic!("no {part:?} in order in:\n{rendered}"),
         }
