@@ -81,14 +81,6 @@ impl Cells {
         matches!(self, Self::Float(_))
     }
 
-    /// The text of a text cell that is not null.
-    pub(crate) fn text(&self, row: usize) -> Option<&str> {
-        match self {
-            Self::Text(a) if a.is_valid(row) => Some(a.value(row)),
-            _ => None,
-        }
-    }
-
     /// Calls `f` with the id at `row`, `None` if the cell is missing. Floats are refused before; they read as missing.
     #[inline]
     pub(crate) fn id<R>(&self, row: usize, missing: &Missing, f: impl FnOnce(Option<IdRef<'_>>) -> R) -> R {

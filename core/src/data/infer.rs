@@ -1,7 +1,7 @@
 //! `features = "infer"`: what each column is, judged by its first rows, with the reason in words.
 
 use super::cells::{Cells, Role};
-use super::id::{IdRef, IdValue, Missing};
+use super::id::{IdRef, Missing};
 use super::leakage::{SUSPECT_AUC, explained_auc, range_codes};
 use super::resolve::{Claimed, reserved};
 use super::source::{Source, TruthColumns};
@@ -326,6 +326,5 @@ mod tests {
         for name in ["price", "paid", "history", "video", "age"] {
             assert!(!looks_like_code(name), "{name}");
         }
-        assert_eq!(IdValue::of_text("7"), IdValue::Integer(7));
     }
 }
