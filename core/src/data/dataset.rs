@@ -250,13 +250,11 @@ impl Iterator for Batches {
         if let Some(error) = self.failed.take() {
             return Some(Err(error));
         }
-        match self.receive.as_ref()?.recv() {
-            Ok(batch) => Some(Ok(batch)),
-            Err(_) => {
-                self.receive = None;
-                let broken = self.thread.take().is_some_and(|t| t.join().is_err());
-                broken.then(|| Err(anyhow::anyhow!("the thread that builds batches ended early")))
-            }
+        if let Ok(batch) = self.receive.as_ref()?.recv() {
+            return Some(Ok(batch));
         }
+        self.receive = None;
+        let broken = self.thread.take().is_some_and(|t| t.join().is_err());
+        broken.then(|| Err(anyhow::anyhow!("the thread that builds batches ended early")))
     }
 }

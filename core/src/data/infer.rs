@@ -62,8 +62,8 @@ pub(crate) fn infer(
         if taken.contains(column.as_str()) {
             continue;
         }
-        let verdict = reason_to_skip(spec, &reserved, truth, column)
-            .map_or_else(|| judge(column, sample.column(i), spec), |reason| Verdict::leave_out(reason));
+        let verdict =
+            reason_to_skip(spec, &reserved, truth, column).map_or_else(|| judge(column, sample.column(i), spec), Verdict::leave_out);
         let verdict = suspect(verdict, sample.column(i), &spaces);
         if let Decision::Take(kind) = verdict.decision {
             let of = spec.entities.iter().find(|e| &e.key == column).map(|e| e.name.clone());

@@ -153,7 +153,7 @@ fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
 fn fingerprint(inputs: &[Input], layout: &Layout) -> String {
     let mut text = format!("format {FORMAT}\n");
     for input in inputs {
-        text += &format!("{:?} {:?} {:?} {}\n", input.name, input.path, input.fingerprint, input.bytes);
+        text = format!("{text}{:?} {:?} {:?} {}\n", input.name, input.path, input.fingerprint, input.bytes);
     }
     text += &layout.encoded_form();
     format!("{:032x}", xxh3_128(text.as_bytes()))
