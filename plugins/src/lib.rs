@@ -2,4 +2,5 @@
 
 pub mod encoders;
 pub mod objectives;
+pub mod sources;
 pub mod towers;

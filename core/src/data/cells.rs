@@ -41,9 +41,6 @@ impl Cells {
         let data_type = array.data_type();
         Ok(match data_type {
             T::Utf8 => Self::Text(array.as_string::<i32>().clone()),
-            T::LargeUtf8 | T::Utf8View | T::Binary | T::LargeBinary | T::BinaryView => {
-                Self::Text(cast(array, &T::Utf8)?.as_string::<i32>().clone())
-            }
             T::Int64 => Self::Integer(array.as_primitive::<Int64Type>().clone()),
             T::Int8 | T::Int16 | T::Int32 | T::UInt8 | T::UInt16 | T::UInt32 => {
                 Self::Integer(cast(array, &T::Int64)?.as_primitive::<Int64Type>().clone())
@@ -56,10 +53,8 @@ impl Cells {
             T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..) if role == Role::Number => {
                 Self::Float(cast(array, &T::Float64)?.as_primitive::<Float64Type>().clone())
             }
-            T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..) => {
-                Self::Text(cast(array, &T::Utf8)?.as_string::<i32>().clone())
-            }
-            T::Date32 | T::Date64 | T::Time32(_) | T::Time64(_) | T::Timestamp(..) if role == Role::Text => {
+            // Text of some kind, or what is text at best.
+            other if other.is_string() || other.is_binary() || (role == Role::Text && (other.is_decimal() || other.is_temporal())) => {
                 Self::Text(cast(array, &T::Utf8)?.as_string::<i32>().clone())
             }
             other => return Err(other.to_string()),
@@ -81,14 +76,6 @@ impl Cells {
         matches!(self, Self::Float(_))
     }
 
-    /// The text of a text cell that is not null.
-    pub(crate) fn text(&self, row: usize) -> Option<&str> {
-        match self {
-            Self::Text(a) if a.is_valid(row) => Some(a.value(row)),
-            _ => None,
-        }
-    }
-
     /// Calls `f` with the id at `row`, `None` if the cell is missing. Floats are refused before; they read as missing.
     #[inline]
     pub(crate) fn id<R>(&self, row: usize, missing: &Missing, f: impl FnOnce(Option<IdRef<'_>>) -> R) -> R {
@@ -99,13 +86,14 @@ impl Cells {
                 text => Some(IdRef::of_text(text)),
             },
             Self::Integer(a) if a.is_valid(row) => Some(IdRef::Integer(a.value(row))),
-            Self::Unsigned(a) if a.is_valid(row) => match i64::try_from(a.value(row)) {
-                Ok(i) => Some(IdRef::Integer(i)),
-                Err(_) => {
+            Self::Unsigned(a) if a.is_valid(row) => {
+                if let Ok(i) = i64::try_from(a.value(row)) {
+                    Some(IdRef::Integer(i))
+                } else {
                     owned = a.value(row).to_string();
                     Some(IdRef::Text(&owned))
                 }
-            },
+            }
             Self::Boolean(a) if a.is_valid(row) => Some(IdRef::Text(if a.value(row) { "true" } else { "false" })),
             _ => None,
         };

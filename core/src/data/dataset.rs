@@ -95,7 +95,8 @@ impl Dataset {
         Self::assemble(spec, graph, prepared, parts, Some(preprocessor))
     }
 
-    /// Other rows for a trained model: all of them are in test. The rows must have been prepared with the preprocessor's layout.
+    /// Other rows for a trained model: all of them are in test. The rows must have been prepared with
+    /// [`super::Layout::for_other_rows`] of the preprocessor's layout.
     ///
     /// # Errors
     /// There are more than 2³² rows.
@@ -126,7 +127,7 @@ impl Dataset {
         lint::count(&store, &labels, &mut parts, &mut report);
         lint::judge(spec, &labels, &mut report);
         let preprocessor = if let Some(preprocessor) = preprocessor {
-            let same = preprocessor.layout().encoded_form() == store.layout().encoded_form();
+            let same = preprocessor.layout().feature_form() == store.layout().feature_form();
             anyhow::ensure!(same, "the data was prepared for other features than the model's");
             preprocessor
         } else {
@@ -249,13 +250,11 @@ impl Iterator for Batches {
         if let Some(error) = self.failed.take() {
             return Some(Err(error));
         }
-        match self.receive.as_ref()?.recv() {
-            Ok(batch) => Some(Ok(batch)),
-            Err(_) => {
-                self.receive = None;
-                let broken = self.thread.take().is_some_and(|t| t.join().is_err());
-                broken.then(|| Err(anyhow::anyhow!("the thread that builds batches ended early")))
-            }
+        if let Ok(batch) = self.receive.as_ref()?.recv() {
+            return Some(Ok(batch));
         }
+        self.receive = None;
+        let broken = self.thread.take().is_some_and(|t| t.join().is_err());
+        broken.then(|| Err(anyhow::anyhow!("the thread that builds batches ended early")))
     }
 }

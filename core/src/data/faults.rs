@@ -76,7 +76,7 @@ impl Faults {
         let one = |f: Fault| {
             let mut message = format!("{}: column {}: expected {}, found {}", f.places[0], f.column, f.expected, f.found);
             if f.count > 1 {
-                message += &format!("; {} such cells, the first at {}", f.count, f.places.join(", "));
+                message = format!("{message}; {} such cells, the first at {}", f.count, f.places.join(", "));
             }
             let finding = Diagnostic::error(f.id, message);
             if f.help.is_empty() { finding } else { finding.help(f.help) }

@@ -53,7 +53,9 @@ pub(crate) fn fit(layout: &Layout, store: &Store, parts: &[u8]) -> Preprocessor 
         if columns.ids.is_empty() && columns.bags.is_empty() {
             continue;
         }
-        counts.iter_mut().for_each(|c| c.stamps.fill(u32::MAX));
+        for c in &mut counts {
+            c.stamps.fill(u32::MAX);
+        }
         let mut ordinal = 0;
         each(g, &mut |member, rows| {
             for (&code, column) in group.group.codes(member).iter().zip(&columns.ids) {
@@ -70,7 +72,7 @@ pub(crate) fn fit(layout: &Layout, store: &Store, parts: &[u8]) -> Preprocessor 
         Vocabulary::Learned => {
             let (mut ids, mut counts) = (Vec::new(), Vec::new());
             for code in counted.order {
-                let count = counted.counts[code as usize];
+                let count = counted.rows[code as usize];
                 if count >= table.min_count {
                     ids.push(store.table_values(t)[code as usize - 1].clone());
                     counts.push(count);
@@ -92,14 +94,14 @@ pub(crate) fn fit(layout: &Layout, store: &Store, parts: &[u8]) -> Preprocessor 
 
 /// How many training rows hold each code of a table.
 struct Counts {
-    counts: Vec<u64>,
+    rows: Vec<u64>,
     /// Ordinal of the member that counted last, so that an id twice in one row counts once.
     stamps: Vec<u32>,
     order: Vec<u32>,
 }
 impl Counts {
     fn new(codes: usize) -> Self {
-        Self { counts: vec![0; codes], stamps: vec![u32::MAX; codes], order: Vec::new() }
+        Self { rows: vec![0; codes], stamps: vec![u32::MAX; codes], order: Vec::new() }
     }
     #[inline]
     fn add(&mut self, code: u32, rows: u64, ordinal: u32) {
@@ -108,10 +110,10 @@ impl Counts {
             return;
         }
         self.stamps[at] = ordinal;
-        if self.counts[at] == 0 {
+        if self.rows[at] == 0 {
             self.order.push(code);
         }
-        self.counts[at] += rows;
+        self.rows[at] += rows;
     }
 }
 

@@ -161,9 +161,8 @@ impl Missing {
     pub(crate) fn has_text(&self, text: &str) -> bool {
         self.texts.iter().any(|m| m == text)
     }
-    #[allow(clippy::float_cmp)]
     pub(crate) fn has_number(&self, number: f64) -> bool {
-        self.numbers.iter().any(|&m| m == number)
+        self.numbers.contains(&number)
     }
 }
 

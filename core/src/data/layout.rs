@@ -177,6 +177,18 @@ impl Layout {
         serde_json::to_string(&form).unwrap_or_else(|_| format!("{form:?}"))
     }
 
+    /// The layout for rows of other files, which are all in one part: the split's column is not needed there.
+    #[must_use]
+    pub fn for_other_rows(&self) -> Self {
+        Self { split: SplitColumn::None, ..self.clone() }
+    }
+
+    /// The part of [`Self::encoded_form`] that a preprocessor depends on.
+    pub(crate) fn feature_form(&self) -> String {
+        let bare = Self { labels: Vec::new(), weight: None, keys: Vec::new(), aux: Vec::new(), truth: Vec::new(), ..self.for_other_rows() };
+        bare.encoded_form()
+    }
+
     /// A seed of the hash for table `table`, so that two tables do not collide alike.
     pub(crate) fn hash_seed(table: usize) -> u64 {
         mix(table as u64, 0x7461_626c)

@@ -127,8 +127,8 @@ pub(crate) fn count(store: &Store, labels: &Labels, parts: &mut [u8], report: &m
         labels.apply(&mut row_labels, &mut reached);
         let counts = &mut report.parts[*part as usize];
         counts.rows += 1;
-        for stage in 0..stages {
-            let label = u64::from(row_labels[stage]);
+        for (stage, &label) in row_labels.iter().enumerate() {
+            let label = u64::from(label);
             counts.labels[stage] += label;
             if graph.in_space(stage, &reached) {
                 counts.space_rows[stage] += 1;

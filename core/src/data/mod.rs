@@ -38,3 +38,6 @@ pub use preprocess::{FIRST_ID, MISSING, NumberFit, OUT_OF_VOCABULARY, Preprocess
 pub use raw::{Encoded, RawEncoder};
 pub use split::Part;
 pub use store::Store;
+
+#[cfg(test)]
+mod tests;

@@ -153,7 +153,7 @@ fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
 fn fingerprint(inputs: &[Input], layout: &Layout) -> String {
     let mut text = format!("format {FORMAT}\n");
     for input in inputs {
-        text += &format!("{:?} {:?} {:?} {}\n", input.name, input.path, input.fingerprint, input.bytes);
+        text = format!("{text}{:?} {:?} {:?} {}\n", input.name, input.path, input.fingerprint, input.bytes);
     }
     text += &layout.encoded_form();
     format!("{:032x}", xxh3_128(text.as_bytes()))
@@ -296,6 +296,8 @@ impl Encoder<'_> {
         let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
         let every: Vec<u32> = (0..u32::try_from(rows)?).collect();
         let layout = self.layout;
+        // Labels first: their faults are told first.
+        let mut out = RowValues { labels: self.labels(records, at)?, ..RowValues::default() };
         let mut of_entity = Vec::new();
         for (i, group) in layout.groups.iter().enumerate() {
             let found = GroupCells::of(group, records)?;
@@ -314,8 +316,7 @@ impl Encoder<'_> {
             });
             self.writer.push_group(i, &values)?;
         }
-        let mut out = RowValues { entities: interleave(&of_entity, rows), ..RowValues::default() };
-        out.labels = self.labels(records, at)?;
+        out.entities = interleave(&of_entity, rows);
         out.weights = self.weights(records, at)?;
         let mut aux = Vec::new();
         for (column, dictionary) in layout.aux.iter().zip(&mut self.dictionaries[layout.tables.len()..]) {

@@ -189,19 +189,9 @@ impl Resolver<'_> {
         for Claimed { feature, columns } in claimed {
             let group = match &feature.of {
                 None => 0,
-                Some(entity) => match spec.entities.iter().position(|e| &e.name == entity) {
-                    Some(at) => at + 1,
-                    None => {
-                        let names = spec.entities.iter().map(|e| e.name.as_str());
-                        let help = nearest(entity, names).map_or_else(
-                            || format!("declare it:\n[entity.{entity}]\nkey = \"{entity}_id\""),
-                            |n| format!("did you mean `{n}`?"),
-                        );
-                        let message = format!("feature `{}`: no entity `{entity}`", feature.name);
-                        self.fault("unknown-entity", &format!("feature.{}.of", feature.name), message, vec![help]);
-                        0
-                    }
-                },
+                Some(entity) => {
+                    spec.entities.iter().position(|e| &e.name == entity).map_or_else(|| self.unknown_entity(feature, entity), |at| at + 1)
+                }
             };
             if let Some(weights) = &feature.weights {
                 let key = format!("feature.{}.weights", feature.name);
@@ -238,6 +228,16 @@ impl Resolver<'_> {
             at == 1 || !g.is_empty()
         });
         (groups, tables)
+    }
+
+    /// Reports it; the feature counts as one of the rows.
+    fn unknown_entity(&mut self, feature: &Feature, entity: &str) -> usize {
+        let near = nearest(entity, self.spec.entities.iter().map(|e| e.name.as_str()));
+        let declare = || format!("declare it:\n[entity.{entity}]\nkey = \"{entity}_id\"");
+        let help = near.map_or_else(declare, |n| format!("did you mean `{n}`?"));
+        let message = format!("feature `{}`: no entity `{entity}`", feature.name);
+        self.fault("unknown-entity", &format!("feature.{}.of", feature.name), message, vec![help]);
+        0
     }
 
     /// The tables, and which one each id or bag column uses.

@@ -147,7 +147,7 @@ fn by_file(store: &Store, valid: &[String], test: &[String]) -> anyhow::Result<V
             let mut found = false;
             for (input, of) in inputs.iter().zip(&mut parts) {
                 let Some(path) = &input.path else { continue };
-                if !files.iter().any(|f| same_file(f, path)) {
+                if !named(pattern, path) && !files.iter().any(|f| same_file(f, path)) {
                     continue;
                 }
                 found = true;
@@ -183,6 +183,12 @@ pub(crate) fn glob_files(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a path or glob names this path as it is written.
+fn named(pattern: &str, path: &Path) -> bool {
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+    path == Path::new(pattern) || glob::Pattern::new(pattern).is_ok_and(|p| p.matches_path_with(path, options))
 }
 
 /// Whether two paths lead to one file.
