@@ -1,1 +1,3 @@
+//! The built-in towers, encoders, objectives and sources of `esmm-funnel`.
 
+pub mod sources;
