@@ -27,10 +27,13 @@ const CHUNK_ROWS: u64 = 16_384;
 const DAYS: u64 = 30;
 const MOST_IDS: usize = 50_000_000;
 
-/// Generated rows of a funnel whose truth is known. The funnel's stages are taken as one chain, in the order of the spec: a row reaches a
-/// stage only from the one before it. Columns: sample_id, day (0 to 29, rising), user_id, user_age, user_city, user_segment, user_recent
-/// (a bag of category ids) and its weights user_recent_w, item_id, item_category, item_shop, item_brand, price, position, channel, hour, and
-/// a 0/1 label named like each stage. The effect of position changes sign after the first stage.
+/// Generated rows of a funnel whose truth is known.
+///
+/// The stages are taken as one chain, in the order of the spec: a row reaches a stage only from the one before it. Columns: `sample_id`,
+/// `day` (0 to 29, rising), `user_id`, `user_age`, `user_city`, `user_segment`, `user_recent` (a bag of category ids) with its weights
+/// `user_recent_w`, `item_id`, `item_category`, `item_shop`, `item_brand`, `price`, `position`, `channel`, `hour`, and a 0/1 label named
+/// like each stage. The effect of `position` changes sign after the first stage. Two more columns a stage hold the truth, never to be learnt
+/// from: `truth.p.<stage>`, its probability given the stage before, and `truth.cf.<stage>`, what would have come of it had that been reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Synthetic {
@@ -215,14 +218,9 @@ impl Source for SyntheticSource {
     }
 
     fn truth(&self) -> Vec<TruthColumns> {
-        let columns = |stage: &String| (probability_column(stage), outcome_column(stage));
-        self.stages
-            .iter()
-            .map(|stage| {
-                let (probability, outcome) = columns(stage);
-                TruthColumns { stage: stage.clone(), probability, outcome }
-            })
-            .collect()
+        let of =
+            |stage: &String| TruthColumns { stage: stage.clone(), probability: probability_column(stage), outcome: outcome_column(stage) };
+        self.stages.iter().map(of).collect()
     }
 }
 
@@ -236,12 +234,11 @@ impl SyntheticSource {
             };
             columns.push(found.clone());
         }
-        let rates = self.rates.clone();
         Ok(Chunks {
             schema: schema_of(&columns),
             columns: columns.into_iter().map(|(_, column)| column).collect(),
             settings: self.settings.clone(),
-            rates,
+            rates: self.rates.clone(),
             world: Arc::clone(&self.world),
             next: 0,
             chunk_rows,
@@ -371,4 +368,5 @@ fn integers<T: TryInto<i64>>(values: impl Iterator<Item = T>) -> ArrayRef {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -162,11 +162,6 @@ fn the_default_world_is_a_biased_funnel_with_the_rates_asked_for() {
         let ratio = mean_of(&p_purchase, &click) / mean_of(&p_purchase, &unclicked);
         let conditional = auc(&among(&purchase, &click), &among(&p_purchase, &click));
         let (first, entire) = (auc(&click, &p_click), auc(&would_buy, &p_purchase));
-        eprintln!(
-            "seed {seed}: ctr {:.4} cvr {:.4} bias {ratio:.2} auc {first:.3} {conditional:.3} {entire:.3}",
-            rate(&click, &every),
-            rate(&purchase, &click)
-        );
         assert!(ratio > 1.4, "{ratio}");
         for auc in [first, conditional, entire] {
             assert!((0.75..0.85).contains(&auc), "{auc}");
@@ -227,24 +222,4 @@ fn inputs_change_when_rows_do() {
     assert_eq!(of("", &["click"]), of("seed = 7", &["click"]));
     assert_ne!(of("", &["click"]), of("seed = 8", &["click"]));
     assert_ne!(of("", &["click"]), of("", &["view"]));
-}
-#[test]
-#[ignore]
-fn tmp_dump() {
-    let source = opened(&settings("rows = 3000000"), &["click", "purchase"]);
-    read(&source, &["day"], 100);
-    for _ in 0..2 {
-    let t = std::time::Instant::now();
-    let names: Vec<_> = source.columns.iter().map(|(n, _)| n.clone()).collect();
-    let n: usize = source.read(0, &names).unwrap().map(|c| c.unwrap().records.num_rows()).sum();
-    eprintln!("{:.0} rows/s", n as f64 / t.elapsed().as_secs_f64());
-    }
-    let t = std::time::Instant::now();
-    let source = opened(&settings(""), &["click", "purchase"]);
-    source.read(0, &[]).unwrap().next();
-    eprintln!("world {:?}", t.elapsed());
-    let batch = all(&source);
-    let mut w = parquet::arrow::ArrowWriter::try_new(std::fs::File::create("/tmp/synth.parquet").unwrap(), batch.schema(), None).unwrap();
-    w.write(&batch).unwrap();
-    w.close().unwrap();
 }

@@ -97,7 +97,9 @@ impl Shares {
                 sum
             })
             .collect();
-        cumulated.iter_mut().for_each(|c| *c /= sum);
+        for c in &mut cumulated {
+            *c /= sum;
+        }
         Self(cumulated)
     }
     /// Zipf–Mandelbrot, the ranks scattered over the ids.
