@@ -1,0 +1,225 @@
+use super::*;
+use arrow::array::{Array, AsArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Float32Type, Int64Type, UInt8Type};
+use std::collections::BTreeMap;
+
+fn stages(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&n| n.to_owned()).collect()
+}
+fn settings(text: &str) -> Synthetic {
+    toml_settings(text).unwrap()
+}
+fn toml_settings(text: &str) -> anyhow::Result<Synthetic> {
+    use esmm_funnel_core::plugin::registry;
+    let plugin = registry::find(registry::Kind::Source, "synthetic").unwrap();
+    let mut table = (plugin.defaults)();
+    for setting in text.split(';').filter(|s| !s.trim().is_empty()) {
+        let (key, value) = setting.split_once('=').unwrap();
+        let number = |v: &str| v.trim().parse::<i64>().map_or_else(|_| v.trim().parse::<f64>().unwrap().into(), Into::into);
+        let value = match value.trim().strip_prefix('[') {
+            Some(list) => list.trim_end_matches(']').split(',').map(number).collect::<Vec<_>>().into(),
+            None => number(value),
+        };
+        table.insert(key.trim().to_owned(), value);
+    }
+    registry::decode(&table)
+}
+fn opened(settings: &Synthetic, names: &[&str]) -> SyntheticSource {
+    let stages = stages(names);
+    settings.open(None, &stages).unwrap();
+    let (rates, columns) = (settings.rates_of(&stages).unwrap(), Column::all(&stages));
+    SyntheticSource { settings: settings.clone(), stages, rates, columns, world: Arc::default() }
+}
+fn read(source: &SyntheticSource, columns: &[&str], chunk_rows: u64) -> RecordBatch {
+    let chunks: Vec<_> = source.chunks(&stages(columns), chunk_rows).unwrap().map(|c| c.unwrap().records).collect();
+    concat_batches(&chunks[0].schema(), &chunks).unwrap()
+}
+fn all(source: &SyntheticSource) -> RecordBatch {
+    let names: Vec<_> = source.columns.iter().map(|(n, _)| n.as_str()).collect();
+    read(source, &names, CHUNK_ROWS)
+}
+fn flags(batch: &RecordBatch, name: &str) -> Vec<bool> {
+    batch[name].as_primitive::<UInt8Type>().values().iter().map(|&v| v == 1).collect()
+}
+fn floats(batch: &RecordBatch, name: &str) -> Vec<f64> {
+    batch[name].as_primitive::<Float32Type>().values().iter().map(|&v| f64::from(v)).collect()
+}
+fn ids(batch: &RecordBatch, name: &str) -> Vec<i64> {
+    batch[name].as_primitive::<Int64Type>().values().to_vec()
+}
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0.0), |(sum, n), v| (sum + v, n + 1.0));
+    sum / n
+}
+fn rate(of: &[bool], among: &[bool]) -> f64 {
+    mean(of.iter().zip(among).filter(|(_, a)| **a).map(|(&o, _)| f64::from(u8::from(o))))
+}
+fn mean_of(p: &[f64], among: &[bool]) -> f64 {
+    mean(p.iter().zip(among).filter(|(_, a)| **a).map(|(p, _)| *p))
+}
+/// Of pairs without ties.
+fn auc(labels: &[bool], p: &[f64]) -> f64 {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let (mut negatives, mut positives, mut pairs) = (0.0, 0.0, 0.0);
+    for i in order {
+        if labels[i] {
+            positives += 1.0;
+            pairs += negatives;
+        } else {
+            negatives += 1.0;
+        }
+    }
+    pairs / (positives * negatives)
+}
+fn among<T: Copy>(values: &[T], which: &[bool]) -> Vec<T> {
+    values.iter().zip(which).filter(|(_, w)| **w).map(|(v, _)| *v).collect()
+}
+
+#[test]
+fn rows_depend_on_the_settings_and_not_on_how_they_are_read() {
+    let small = settings("rows = 5000; users = 300; items = 200");
+    let (a, b) = (opened(&small, &["click", "buy"]), opened(&small, &["click", "buy"]));
+    let names: Vec<_> = a.columns.iter().map(|(n, _)| n.as_str()).collect();
+    let whole = read(&a, &names, 5000);
+    assert_eq!(whole, read(&b, &names, 777));
+    assert_eq!(whole.num_rows(), 5000);
+    for name in &names {
+        assert_eq!(&whole[*name], &read(&b, &[*name], 1024)[*name], "{name}");
+    }
+    assert_ne!(whole, all(&opened(&settings("rows = 5000; users = 300; items = 200; seed = 8"), &["click", "buy"])));
+    // Only labels differ when a hidden factor is added.
+    let hidden = all(&opened(&settings("rows = 5000; users = 300; items = 200; confounding = 1.5"), &["click", "buy"]));
+    assert_eq!(ids(&whole, "item_id"), ids(&hidden, "item_id"));
+    assert_ne!(floats(&whole, "truth.p.click"), floats(&hidden, "truth.p.click"));
+}
+
+#[test]
+fn chunks_have_the_schema_that_was_promised_and_count_rows_from_one() {
+    let source = settings("rows = 40000; users = 300; items = 200").open(None, &stages(&["click"])).unwrap();
+    let schema = source.schema().unwrap();
+    let names: Vec<_> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let mut next = 1;
+    for chunk in source.read(0, &names).unwrap() {
+        let chunk = chunk.unwrap();
+        assert_eq!(chunk.records.schema(), schema);
+        assert_eq!(chunk.numbers.get(0), next);
+        next += chunk.records.num_rows() as u64;
+    }
+    assert_eq!(next, 40_001);
+    let none = source.read(0, &[]).unwrap().map(|c| c.unwrap().records.num_rows()).sum::<usize>();
+    assert_eq!(none, 40_000);
+    assert!(source.read(1, &[]).is_err());
+    let error = source.read(0, &stages(&["clik"])).err().unwrap().to_string();
+    assert!(error.starts_with("the synthetic source has no column `clik`; it has sample_id, day,"), "{error}");
+    assert_eq!(source.truth()[0].probability, "truth.p.click");
+    assert_eq!(source.truth()[0].outcome, "truth.cf.click");
+}
+
+#[test]
+fn users_and_items_have_attributes_of_their_own() {
+    let batch = all(&opened(&settings("rows = 30000; users = 300; items = 200"), &["click"]));
+    for (key, columns) in [
+        ("user_id", &["user_age", "user_city", "user_segment", "user_recent", "user_recent_w"][..]),
+        ("item_id", &["item_category", "item_shop", "item_brand", "price"][..]),
+    ] {
+        let mut first = BTreeMap::new();
+        for (row, key) in ids(&batch, key).into_iter().enumerate() {
+            let seen = *first.entry(key).or_insert(row);
+            for &column in columns {
+                assert_eq!(batch[column].slice(row, 1).to_data(), batch[column].slice(seen, 1).to_data(), "{column}");
+            }
+        }
+        assert!(first.len() > 190);
+    }
+    let days = ids(&batch, "day");
+    assert!(days.is_sorted() && days[0] == 0 && days[29_999] == 29);
+    let (bags, weights) = (batch["user_recent"].as_list::<i32>(), batch["user_recent_w"].as_list::<i32>());
+    assert_eq!(bags.offsets(), weights.offsets());
+    assert!(bags.iter().any(|b| b.unwrap().is_empty()) && bags.iter().any(|b| b.unwrap().len() == 6));
+}
+
+#[test]
+fn the_default_world_is_a_biased_funnel_with_the_rates_asked_for() {
+    for seed in [7, 1, 2, 3, 4, 5, 6] {
+        let source = opened(&settings(&format!("seed = {seed}")), &["click", "purchase"]);
+        let batch =
+            read(&source, &["click", "purchase", "truth.p.click", "truth.p.purchase", "truth.cf.click", "truth.cf.purchase"], CHUNK_ROWS);
+        let (click, purchase) = (flags(&batch, "click"), flags(&batch, "purchase"));
+        let (p_click, p_purchase) = (floats(&batch, "truth.p.click"), floats(&batch, "truth.p.purchase"));
+        let (every, unclicked): (Vec<_>, Vec<_>) = click.iter().map(|c| (true, !c)).unzip();
+        let would_buy = flags(&batch, "truth.cf.purchase");
+        assert_eq!(click, flags(&batch, "truth.cf.click"));
+        assert!(purchase.iter().zip(&click).zip(&would_buy).all(|((&b, &c), &w)| b == (c && w)));
+        // Rates, and truth that is calibrated on every space.
+        assert!((rate(&click, &every) - 0.04).abs() < 0.001, "{}", rate(&click, &every));
+        assert!((rate(&purchase, &click) - 0.05).abs() < 0.006, "{}", rate(&purchase, &click));
+        assert!((mean_of(&p_click, &every) / rate(&click, &every) - 1.0).abs() < 0.02);
+        assert!((mean_of(&p_purchase, &click) / rate(&purchase, &click) - 1.0).abs() < 0.12);
+        assert!((mean_of(&p_purchase, &every) / rate(&would_buy, &every) - 1.0).abs() < 0.03);
+        // Selection bias.
+        let ratio = mean_of(&p_purchase, &click) / mean_of(&p_purchase, &unclicked);
+        let conditional = auc(&among(&purchase, &click), &among(&p_purchase, &click));
+        let (first, entire) = (auc(&click, &p_click), auc(&would_buy, &p_purchase));
+        assert!(ratio > 1.4, "{ratio}");
+        for auc in [first, conditional, entire] {
+            assert!((0.75..0.85).contains(&auc), "{auc}");
+        }
+    }
+}
+
+#[test]
+fn longer_chains_nest_and_position_turns_round() {
+    let source = opened(&settings("rows = 200000; rates = [0.1]"), &["click", "cart", "buy"]);
+    let batch = all(&source);
+    let labels: Vec<_> = ["click", "cart", "buy"].iter().map(|s| flags(&batch, s)).collect();
+    let every = vec![true; 200_000];
+    for (reached, before, expected) in [(&labels[0], &every, 0.1), (&labels[1], &labels[0], 0.3), (&labels[2], &labels[1], 0.3)] {
+        assert!(reached.iter().zip(before).all(|(r, b)| !r || *b));
+        assert!((rate(reached, before) / expected - 1.0).abs() < 0.06, "{}", rate(reached, before));
+    }
+    let top: Vec<_> = ids(&batch, "position").into_iter().map(|p| p <= 3).collect();
+    let rest: Vec<_> = top.iter().map(|t| !t).collect();
+    let lift = |stage: &str| {
+        mean_of(&floats(&batch, &format!("truth.p.{stage}")), &top) / mean_of(&floats(&batch, &format!("truth.p.{stage}")), &rest)
+    };
+    assert!(lift("click") > 1.2 && lift("cart") < 0.9 && lift("buy") < 0.9);
+}
+
+#[test]
+fn bad_settings_are_refused() {
+    for (text, names, expected) in [
+        ("rates = [0.1, 0.2]", &["click"][..], "`rates` has 2 values for 1 stage: click"),
+        ("rates = [0.1, 1.0]", &["click", "buy"], "`rates`: the rate of stage `buy` must be between 0 and 1, not 1"),
+        ("rates = [0.0]", &["click"], "`rates`: the rate of stage `click` must be between 0 and 1, not 0"),
+        ("users = 0", &["click"], "`users` must be from 1 to 50000000, not 0"),
+        ("items = 0", &["click"], "`items` must be from 1 to 50000000, not 0"),
+        ("rows = 0", &["click"], "`rows` must be at least 1"),
+        ("latent_dim = 0", &["click"], "`latent_dim` must be from 1 to 256, not 0"),
+        ("similarity = 1.5", &["click"], "`similarity` must be from -1 to 1, not 1.5"),
+        ("signal = -1.0", &["click"], "`signal` must be from 0 to 10, not -1"),
+        ("confounding = NaN", &["click"], "`confounding` must be from 0 to 10, not NaN"),
+        ("", &[], "a synthetic source needs at least one stage"),
+        ("", &["click", "day"], "stage `day` has the name of another column of the synthetic source"),
+        ("", &["click", "click"], "stage `click` has the name of another column of the synthetic source"),
+    ] {
+        let error = settings(text).open(None, &stages(names)).err().unwrap().to_string();
+        assert_eq!(error, expected);
+    }
+    let error = Synthetic::default().open(Some(&[]), &stages(&["click"])).err().unwrap().to_string();
+    assert_eq!(error, "a synthetic source has no files");
+    assert!(toml_settings("rowz = 3").is_err());
+    // The smallest and the flattest worlds are worlds.
+    for text in ["rows = 1; users = 1; items = 1", "rows = 50; signal = 0", "rows = 50; similarity = -1.0; latent_dim = 1"] {
+        assert!(floats(&all(&opened(&settings(text), &["a", "b", "c"])), "truth.p.c").iter().all(|p| p.is_finite()), "{text}");
+    }
+}
+
+#[test]
+fn inputs_change_when_rows_do() {
+    let of = |text: &str, names: &[&str]| opened(&settings(text), names).inputs().unwrap().remove(0).fingerprint;
+    assert_eq!(of("", &["click"]), of("seed = 7", &["click"]));
+    assert_ne!(of("", &["click"]), of("seed = 8", &["click"]));
+    assert_ne!(of("", &["click"]), of("", &["view"]));
+}
