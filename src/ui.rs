@@ -55,7 +55,11 @@ impl Ui {
             Color::Never => false,
         };
         let live = io::stderr().is_terminal();
-        let bars = MultiProgress::with_draw_target(if live && !global.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+        let bars = MultiProgress::with_draw_target(if live && !global.quiet {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        });
         Self {
             format: global.format,
             quiet: global.quiet,
@@ -100,8 +104,7 @@ impl Ui {
     }
     /// Shows findings on stderr.
     pub fn findings(&self, findings: &[Diagnostic]) {
-        let shown: Vec<Diagnostic> =
-            findings.iter().filter(|d| !self.quiet || d.severity == Severity::Error).cloned().collect();
+        let shown: Vec<Diagnostic> = findings.iter().filter(|d| !self.quiet || d.severity == Severity::Error).cloned().collect();
         if !shown.is_empty() {
             self.stderr(render::text(&shown, self.color_err).trim_end_matches('\n'));
         }

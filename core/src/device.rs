@@ -85,7 +85,9 @@ pub fn choose(choice: DeviceChoice) -> Result<Chosen> {
             Err(why) => on_cpu(Some(why)),
         }),
         DeviceChoice::Cuda(n) => match probe_cuda() {
-            Err(why) => bail!("`--device cuda:{n}` cannot be had: {why}; use `--device cpu`, or `auto` to take a GPU only when there is one"),
+            Err(why) => {
+                bail!("`--device cuda:{n}` cannot be had: {why}; use `--device cpu`, or `auto` to take a GPU only when there is one")
+            }
             Ok(count) if n >= count => bail!("`--device cuda:{n}` cannot be had: this machine has {count} CUDA device(s), numbered from 0"),
             Ok(_) => cuda(n),
         },

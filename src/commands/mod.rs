@@ -64,8 +64,21 @@ fn store_dir(global: &Global) -> PathBuf {
 }
 
 /// Options of a session on `device`.
-fn session<'a>(device: Chosen, store: &'a Path, global: &Global, progress: &'a dyn Fn(esmm_funnel_core::data::PrepareProgress)) -> SessionOptions<'a> {
-    SessionOptions { argv: std::env::args().collect(), device, store, show_values: global.show_values, stop: &STOP, progress, predictions: false }
+fn session<'a>(
+    device: Chosen,
+    store: &'a Path,
+    global: &Global,
+    progress: &'a dyn Fn(esmm_funnel_core::data::PrepareProgress),
+) -> SessionOptions<'a> {
+    SessionOptions {
+        argv: std::env::args().collect(),
+        device,
+        store,
+        show_values: global.show_values,
+        stop: &STOP,
+        progress,
+        predictions: false,
+    }
 }
 
 /// A progress line for encoding.

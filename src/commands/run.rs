@@ -92,9 +92,7 @@ fn one(
             ui.story(&format!("interrupted at step {step}; `esmm-funnel resume {}` goes on", folder.path.display()));
             Ok(None)
         }
-        SessionEnd::Finished(finished) => {
-            Ok(Some(finished))
-        }
+        SessionEnd::Finished(finished) => Ok(Some(finished)),
     }
 }
 
@@ -137,7 +135,13 @@ fn spread_text(test: &Value) -> String {
     };
     for (stage, spaces) in test.as_object().into_iter().flatten().filter(|(name, _)| *name != "slices") {
         for (space, metrics) in spaces.as_object().into_iter().flatten() {
-            rows.push(vec![stage.clone(), space.clone(), show(&metrics["auc"], 4), show(&metrics["logloss"], 5), show(&metrics["pcoc"], 3)]);
+            rows.push(vec![
+                stage.clone(),
+                space.clone(),
+                show(&metrics["auc"], 4),
+                show(&metrics["logloss"], 5),
+                show(&metrics["pcoc"], 3),
+            ]);
         }
     }
     crate::ui::table(&["stage", "space", "auc", "log loss", "pcoc"], &rows)

@@ -59,7 +59,12 @@ mod tests {
                     bags: vec![bag("tags", 0, Pooling::Mean)],
                     numbers: vec![NumberField { name: "price".into(), feature: "price".into(), is_missing: false }],
                 },
-                GroupFields { name: "user".into(), singles: vec![field("user", 1)], bags: vec![bag("seen", 0, Pooling::Sum)], numbers: vec![] },
+                GroupFields {
+                    name: "user".into(),
+                    singles: vec![field("user", 1)],
+                    bags: vec![bag("seen", 0, Pooling::Sum)],
+                    numbers: vec![],
+                },
             ],
             tables: vec![TableShape { name: "item".into(), rows: 6 }, TableShape { name: "shop".into(), rows: 4 }],
             aux: vec![],
@@ -107,8 +112,7 @@ mod tests {
             ((i * 7 + group * 3) % 11) as f64 / 4.0 - 1.0
         }
         #[allow(clippy::cast_possible_truncation)]
-        let dx: Vec<Vec<f32>> =
-            (0..2).map(|g| (0..batch.groups[g].size * widths[g]).map(|i| coefficient(g, i) as f32).collect()).collect();
+        let dx: Vec<Vec<f32>> = (0..2).map(|g| (0..batch.groups[g].size * widths[g]).map(|i| coefficient(g, i) as f32).collect()).collect();
         let mut plan = Plan::default();
         for _ in 0..2 {
             plan.build(&tables, &fields, &batch);

@@ -122,7 +122,11 @@ impl Tables {
     }
 }
 
-fn split<'a>(ranges: &'a [(String, Range<usize>)], mut values: &'a mut [f32], width: usize) -> impl Iterator<Item = (&'a str, &'a mut [f32])> {
+fn split<'a>(
+    ranges: &'a [(String, Range<usize>)],
+    mut values: &'a mut [f32],
+    width: usize,
+) -> impl Iterator<Item = (&'a str, &'a mut [f32])> {
     ranges.iter().map(move |(name, range)| {
         let (own, rest) = std::mem::take(&mut values).split_at_mut(range.len() * width);
         values = rest;

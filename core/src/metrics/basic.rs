@@ -47,7 +47,11 @@ pub fn auc(scores: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64
     }
     let mut order: Vec<u32> = (0..u32::try_from(scores.len()).unwrap_or(u32::MAX)).collect();
     let by_score = |a: &u32, b: &u32| scores[*a as usize].total_cmp(&scores[*b as usize]).then(a.cmp(b));
-    if order.len() > 1 << 14 { order.par_sort_unstable_by(by_score) } else { order.sort_unstable_by(by_score) }
+    if order.len() > 1 << 14 {
+        order.par_sort_unstable_by(by_score)
+    } else {
+        order.sort_unstable_by(by_score)
+    }
     // Ascending: each tie block of positives beats all negatives below it and half of those in it.
     let (mut below, mut pairs, mut positives) = (0.0f64, 0.0f64, 0.0f64);
     let mut at = 0;
@@ -56,7 +60,11 @@ pub fn auc(scores: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64
         let (mut pos, mut neg) = (0.0, 0.0);
         while at < order.len() && scores[order[at] as usize] == score {
             let row = order[at] as usize;
-            if labels[row] != 0 { pos += weight(weights, row) } else { neg += weight(weights, row) }
+            if labels[row] != 0 {
+                pos += weight(weights, row)
+            } else {
+                neg += weight(weights, row)
+            }
             at += 1;
         }
         pairs += pos * (below + 0.5 * neg);
@@ -184,7 +192,14 @@ mod tests {
                 if labels[i] == 1 && labels[j] == 0 {
                     let pair = f64::from(w[i]) * f64::from(w[j]);
                     all += pair;
-                    won += pair * if scores[i] > scores[j] { 1.0 } else if scores[i] < scores[j] { 0.0 } else { 0.5 };
+                    won += pair
+                        * if scores[i] > scores[j] {
+                            1.0
+                        } else if scores[i] < scores[j] {
+                            0.0
+                        } else {
+                            0.5
+                        };
                 }
             }
         }

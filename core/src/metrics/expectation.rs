@@ -72,16 +72,17 @@ mod tests {
 
     #[test]
     fn parses_and_compares() {
-        let e = Evaluation {
-            targets: vec![("a.b".into(), vec![("full", Summary { auc: Some(0.7), ..Summary::default() })])],
-            slices: vec![],
-        };
-        for (text, expected) in [("a.b.full.auc<0.7", false), ("a.b.full.auc <= 0.7", true), ("a.b.full.auc>0.69", true), ("a.b.full.auc >=0.71", false)]
+        let e =
+            Evaluation { targets: vec![("a.b".into(), vec![("full", Summary { auc: Some(0.7), ..Summary::default() })])], slices: vec![] };
+        for (text, expected) in
+            [("a.b.full.auc<0.7", false), ("a.b.full.auc <= 0.7", true), ("a.b.full.auc>0.69", true), ("a.b.full.auc >=0.71", false)]
         {
             assert_eq!(Expectation::parse(text).unwrap().holds(&e).unwrap(), expected, "{text}");
         }
         assert_eq!(Expectation::parse("a.full.auc<=.5").unwrap().to_string(), "a.full.auc <= 0.5");
-        for (bad, why) in [("a.full.auc=1", "expected"), ("auc<1", "is not"), ("a.full.acu<1", "unknown metric"), ("a.full.auc<x", "not a number")] {
+        for (bad, why) in
+            [("a.full.auc=1", "expected"), ("auc<1", "is not"), ("a.full.acu<1", "unknown metric"), ("a.full.auc<x", "not a number")]
+        {
             assert!(Expectation::parse(bad).unwrap_err().contains(why), "{bad}");
         }
         assert!(Expectation::parse("x.full.auc<1").unwrap().holds(&e).is_err());

@@ -70,11 +70,8 @@ impl Model {
     /// A plugin that cannot work on these fields, named with its stage.
     pub fn build(spec: &Spec, graph: Graph, fields: Fields, base_rates: &[f64], device: &Device, autodiff: bool) -> Result<Self> {
         let dim = spec.embedding.dim.get();
-        let parts: Vec<PartShape> = fields
-            .groups
-            .iter()
-            .map(|g| PartShape { fields: g.singles.len() + g.bags.len(), dim, numbers: g.numbers.len() })
-            .collect();
+        let parts: Vec<PartShape> =
+            fields.groups.iter().map(|g| PartShape { fields: g.singles.len() + g.bags.len(), dim, numbers: g.numbers.len() }).collect();
         if parts.iter().all(|p| p.width() == 0) {
             bail!("the model has no input: no feature has a column");
         }
@@ -126,9 +123,8 @@ fn objective(spec: &Spec, graph: &Graph) -> Result<Box<dyn Objective>> {
 }
 
 fn plugin(kind: Kind, component: &Component) -> Result<&'static registry::Plugin> {
-    registry::find(kind, &component.kind).with_context(|| {
-        format!("no {kind} named `{}` in this build; there are: {}", component.kind, registry::names(kind).join(", "))
-    })
+    registry::find(kind, &component.kind)
+        .with_context(|| format!("no {kind} named `{}` in this build; there are: {}", component.kind, registry::names(kind).join(", ")))
 }
 
 #[allow(clippy::cast_possible_truncation)]

@@ -41,9 +41,11 @@ impl Model {
         }
         for (set, tables) in self.embeddings.iter().enumerate() {
             let prefix = self.table_prefix(set);
-            all.extend(tables.named_weights().map(|(name, w)| {
-                (format!("{prefix}{name}"), vec![w.len() / tables.dim(), tables.dim()], Cow::Borrowed(w))
-            }));
+            all.extend(
+                tables
+                    .named_weights()
+                    .map(|(name, w)| (format!("{prefix}{name}"), vec![w.len() / tables.dim(), tables.dim()], Cow::Borrowed(w))),
+            );
         }
         Ok(all)
     }

@@ -77,9 +77,9 @@ impl ScoreModel<'_> {
                 let z = tower.forward(&masked(input, mask.as_ref(), |m| m)).logit;
                 let mut z: Vec<f32> = z.into_data().to_vec().map_err(|e| anyhow::anyhow!("{e:?}"))?;
                 let name = &self.model.graph.nodes[s].name;
-                (z.len() == batch.size).then_some(()).with_context(|| {
-                    format!("stage `{name}`: the tower gave {} logits for {} rows", z.len(), batch.size)
-                })?;
+                (z.len() == batch.size)
+                    .then_some(())
+                    .with_context(|| format!("stage `{name}`: the tower gave {} logits for {} rows", z.len(), batch.size))?;
                 z.iter_mut().for_each(|z| *z += self.model.biases[s]);
                 Ok(z)
             })

@@ -128,7 +128,9 @@ impl Model {
             .iter()
             .map(|t| Ok(TermValue { name: t.name.clone(), value: f64::from(t.value.clone().into_scalar()) }))
             .collect::<Result<Vec<_>>>()?;
-        let Some(loss) = terms.into_iter().map(|t| t.value).reduce(|a, b| a + b) else { return Err(anyhow!("the objective gave no loss term")) };
+        let Some(loss) = terms.into_iter().map(|t| t.value).reduce(|a, b| a + b) else {
+            return Err(anyhow!("the objective gave no loss term"));
+        };
         let mut grads = loss.backward();
         let dz: Vec<Tensor<Bk, 1>> =
             heads.iter().map(|h| h.grad_remove(&mut grads).unwrap_or_else(|| h.clone().inner().zeros_like())).collect();

@@ -173,8 +173,7 @@ mod tests {
             for events in [&target.yes, &target.no] {
                 #[allow(clippy::cast_possible_truncation)]
                 let logits: Vec<_> = z0.iter().map(|z| leaf(&[*z as f32])).collect();
-                let head =
-                    Head { graph: &graph, logits: &logits, reached: &[], in_space: &[], target_weights: &[], row_weights: None };
+                let head = Head { graph: &graph, logits: &logits, reached: &[], in_space: &[], target_weights: &[], row_weights: None };
                 let y = if std::ptr::eq(events, &raw const target.yes) { head.log_p(i) } else { head.log_not_p(i) };
                 let found: Vec<f32> = y.clone().into_data().to_vec().unwrap();
                 assert!((f64::from(found[0]) - value(&z0, events)).abs() < 1e-6);

@@ -94,7 +94,17 @@ impl CheckpointState {
     /// At the start of training on this data.
     #[must_use]
     pub fn start(data: String) -> Self {
-        Self { format: FORMAT, step: 0, epoch: 0, position: 0, best: None, evals_without_gain: 0, train_seconds: 0.0, data, files: BTreeMap::new() }
+        Self {
+            format: FORMAT,
+            step: 0,
+            epoch: 0,
+            position: 0,
+            best: None,
+            evals_without_gain: 0,
+            train_seconds: 0.0,
+            data,
+            files: BTreeMap::new(),
+        }
     }
 }
 
@@ -158,7 +168,10 @@ impl Checkpoint {
                 );
             }
             if stamp(&path)?.xxh3 != expected.xxh3 {
-                bail!("the checkpoint file `{}` is damaged: its content is not what was written; restore it from a copy, or train again", path.display());
+                bail!(
+                    "the checkpoint file `{}` is damaged: its content is not what was written; restore it from a copy, or train again",
+                    path.display()
+                );
             }
         }
         Ok(state)

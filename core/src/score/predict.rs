@@ -116,8 +116,7 @@ pub fn probabilities(graph: &Graph, logits: &[&[f32]]) -> Vec<Vec<f64>> {
     let composed = graph.compose(logits);
     let exp = |log_p: &[f64]| log_p.iter().map(|l| l.exp()).collect::<Vec<f64>>();
     let stages = graph.len();
-    let mut out: Vec<Vec<f64>> =
-        (0..stages).flat_map(|s| [exp(&composed.targets[s].log_p), exp(&composed.conditional[s].log_p)]).collect();
+    let mut out: Vec<Vec<f64>> = (0..stages).flat_map(|s| [exp(&composed.targets[s].log_p), exp(&composed.conditional[s].log_p)]).collect();
     out.extend(composed.targets[stages..].iter().map(|t| exp(&t.log_p)));
     out
 }

@@ -1,8 +1,8 @@
 //! A finished run, loaded to score.
 
 use super::{collect, evaluate};
-use crate::data::{self, Dataset, Part, Preprocessor, PrepareOptions, open_source};
 use crate::data::source::SharedSource;
+use crate::data::{self, Dataset, Part, PrepareOptions, Preprocessor, open_source};
 use crate::device::Device;
 use crate::graph::Graph;
 use crate::metrics::Evaluation;

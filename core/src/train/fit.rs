@@ -74,7 +74,16 @@ impl Fit<'_> {
                 self.state.train_seconds += started.elapsed().as_secs_f64();
                 let input = StepInput::new(&self.trainer.model.graph, &batch);
                 let (step, epoch) = (self.state.step, self.state.epoch + 1);
-                let done = StepEvent { step, total_steps, epoch, epochs, names: &names, input: &input, terms: &report.terms, logits: &report.logits };
+                let done = StepEvent {
+                    step,
+                    total_steps,
+                    epoch,
+                    epochs,
+                    names: &names,
+                    input: &input,
+                    terms: &report.terms,
+                    logits: &report.logits,
+                };
                 tell(observers, &Event::Step(done))?;
                 if train.eval_every_steps > 0 && step % train.eval_every_steps == 0 {
                     self.evaluate(observers)?;
@@ -121,7 +130,10 @@ impl Fit<'_> {
             let scores = score::collect(&self.trainer.model, self.data, Part::Valid)?;
             let evaluation = score::evaluate(self.spec, &self.trainer.model.graph, self.data, &scores);
             self.valid_seconds += started.elapsed().as_secs_f64();
-            tell(observers, &Event::Evaluated { step: self.state.step, epoch: self.state.epoch + 1, part: "valid", evaluation: &evaluation })?;
+            tell(
+                observers,
+                &Event::Evaluated { step: self.state.step, epoch: self.state.epoch + 1, part: "valid", evaluation: &evaluation },
+            )?;
             for alarm in alarms(&self.trainer.model.graph, &scores, &evaluation, "valid") {
                 tell(observers, &Event::Alarm(&alarm))?;
                 self.alarms.push(alarm);
@@ -182,7 +194,9 @@ impl Fit<'_> {
         }
         let latest = CheckpointIndex::load(&self.folder.checkpoints()).ok().and_then(|i| i.latest);
         let good = latest.map_or_else(|| "there is no checkpoint yet".into(), |name| format!("the last good checkpoint is `{name}`"));
-        error.context(format!("training stopped; {good}; try a lower `train.optimizer.lr` or `embedding.optimizer.lr`, or `train.clip_norm`"))
+        error.context(format!(
+            "training stopped; {good}; try a lower `train.optimizer.lr` or `embedding.optimizer.lr`, or `train.clip_norm`"
+        ))
     }
 }
 

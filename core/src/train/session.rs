@@ -9,7 +9,10 @@ use crate::device::Chosen;
 use crate::graph::Graph;
 use crate::metrics::Evaluation;
 use crate::model::Model;
-use crate::run::{Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Journal, Manifest, RunFolder, Status, names, replace_file};
+use crate::run::{
+    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Journal, Manifest, RunFolder, Status, names,
+    replace_file,
+};
 use crate::score;
 use crate::spec::Spec;
 use anyhow::{Context, Result, bail};
@@ -113,6 +116,7 @@ pub fn start(
     write(names::SPEC, spec_text)?;
     write(names::RESOLVED, spec.resolved().as_bytes())?;
     write(names::LINT, serde_json::to_string_pretty(&crate::diagnostic::render::json(&data.lint.diagnostics))?.as_bytes())?;
+    std::fs::create_dir_all(folder.file(names::FEATURES)).context("making the folder of features")?;
     data.dataset.preprocessor().save(&folder.file(names::FEATURES))?;
     let (_, total_steps) = Fit::steps(spec, &data.dataset);
     let trainer = Trainer::new(build_model(spec, data, &options.device)?, spec, total_steps);
@@ -169,7 +173,9 @@ pub fn resume(
     if let Some(name) = CheckpointIndex::load(&folder.checkpoints())?.latest {
         let checkpoint = Checkpoint::at(&folder.checkpoints(), &name);
         state = checkpoint.state()?;
-        trainer.restore(state.step, checkpoint.model()?, checkpoint.optimizer()?).with_context(|| format!("loading checkpoint `{name}`"))?;
+        trainer
+            .restore(state.step, checkpoint.model()?, checkpoint.optimizer()?)
+            .with_context(|| format!("loading checkpoint `{name}`"))?;
     }
     (manifest.status, manifest.error, manifest.resumed) = (Status::Running, None, manifest.resumed + 1);
     guarded(folder, manifest, |manifest| train(spec, folder, data, options, trainer, state, manifest, observers))
@@ -212,8 +218,16 @@ fn train(
     for o in observers.iter_mut() {
         watching.push(&mut **o);
     }
-    let mut fit =
-        Fit { spec, data: &data.dataset, folder, stop: options.stop, trainer, state, alarms: std::mem::take(&mut manifest.alarms), valid_seconds: 0.0 };
+    let mut fit = Fit {
+        spec,
+        data: &data.dataset,
+        folder,
+        stop: options.stop,
+        trainer,
+        state,
+        alarms: std::mem::take(&mut manifest.alarms),
+        valid_seconds: 0.0,
+    };
     let ended = fit.run(&mut watching);
     manifest.steps = fit.state.step;
     manifest.durations.train_seconds = fit.state.train_seconds;
@@ -269,5 +283,10 @@ fn describe(data: &LoadedData) -> DataManifest {
             data.graph.nodes.iter().zip(&data.dataset.counts(part).labels).map(|(n, count)| (n.name.clone(), json!(count))).collect();
         (part.name().to_owned(), json!({ "rows": data.dataset.rows(part), "reached": reached }))
     });
-    DataManifest { fingerprint: meta.fingerprint.clone(), inputs: inputs.collect(), rows: data.dataset.store().rows() as u64, parts: parts.collect() }
+    DataManifest {
+        fingerprint: meta.fingerprint.clone(),
+        inputs: inputs.collect(),
+        rows: data.dataset.store().rows() as u64,
+        parts: parts.collect(),
+    }
 }
