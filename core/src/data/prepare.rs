@@ -20,7 +20,7 @@ use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -127,7 +127,10 @@ pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &Prep
     {
         return Ok(Prepared { store: Arc::new(store), layout, inferred, reused: true });
     }
-    let aside = options.cache_dir.join(format!(".{fingerprint}-{}", std::process::id()));
+    // No other process or thread writes to this folder, should two prepare the same data at once.
+    static BUILDS: AtomicU64 = AtomicU64::new(0);
+    let aside = format!(".{fingerprint}-{}-{}", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
+    let aside = options.cache_dir.join(aside);
     let built = build(source, &inputs, &layout, &fingerprint, &aside, options);
     if let Err(e) = built {
         drop(std::fs::remove_dir_all(&aside));

@@ -263,4 +263,35 @@ mod tests {
         assert!(report.leakage.is_empty(), "{:?}", report.leakage);
         assert!(all(&dataset, Part::Test).iter().all(|b| b.groups[1].size <= 200));
     }
+
+    #[test]
+    fn files_of_valid_and_test_may_stand_beside_the_source_s_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, rows: usize| {
+            let rows: String = (0..rows).map(|i| format!("i{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect();
+            std::fs::write(dir.path().join(name), format!("item,click,buy\n{rows}")).unwrap();
+            dir.path().join(name).display().to_string()
+        };
+        let (train, valid) = (file("train-1.csv", 8), file("valid.csv", 5));
+        file("test.csv", 3);
+        let split = Split::Files { valid: vec![valid], test: vec![dir.path().join("t*t.csv").display().to_string()] };
+        let item = Feature { name: "item".into(), ..toml::from_str("kind = 'id'").unwrap() };
+        let mut spec = spec(vec![stage("click", "impression"), stage("buy", "click")], vec![item], split);
+        spec.data.source.settings.insert("files".into(), toml::Value::Array(vec![train.clone().into()]));
+        let source = esmm_funnel_core::data::open_source(&spec, None).unwrap();
+        let (_, dataset, report) = open(&dir.path().join("cache"), &spec, &source);
+        report.check().unwrap();
+        assert_eq!(Part::ALL.map(|p| dataset.rows(p)), [8, 5, 3]);
+        assert_eq!(dataset.summary().inputs.len(), 3);
+        // Files given take the place of all of these.
+        let only = esmm_funnel_core::data::open_source(&spec, Some(&[PathBuf::from(train)])).unwrap();
+        assert_eq!(only.inputs().unwrap().len(), 1);
+        spec.data.source.kind = "cvs".into();
+        let error = esmm_funnel_core::data::open_source(&spec, None).err().unwrap();
+        let findings = error.downcast_ref::<esmm_funnel_core::diagnostic::Diagnostics>().unwrap();
+        assert_eq!(
+            (findings.0[0].message.as_str(), findings.0[0].help[0].as_str()),
+            ("unknown source `cvs`", "sources in this build: csv, parquet")
+        );
+    }
 }
