@@ -6,7 +6,10 @@ pub mod parquet;
 use anyhow::Context;
 use esmm_funnel_core::data::source::Input;
 use esmm_funnel_core::diagnostic::{Diagnostic, Diagnostics};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 /// A finding as an error.
@@ -55,6 +58,19 @@ pub(crate) fn file_input(path: &Path, unit: &'static str) -> anyhow::Result<Inpu
     let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
     let fingerprint = format!("{} bytes, modified {changed}", meta.len());
     Ok(Input { name, path: Some(path.to_owned()), fingerprint, unit, bytes: meta.len() })
+}
+
+/// Counts the bytes that pass, for progress.
+pub(crate) struct Counting<R> {
+    pub inner: R,
+    pub count: Arc<AtomicU64>,
+}
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// Refuses a file whose columns are not those of the first one; their order may differ.
@@ -293,5 +309,31 @@ mod tests {
             (findings.0[0].message.as_str(), findings.0[0].help[0].as_str()),
             ("unknown source `cvs`", "sources in this build: csv, parquet")
         );
+    }
+
+    #[test]
+    fn progress_ends_at_all_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: String = (0..60_000).map(|i| format!("item{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect();
+        let path = dir.path().join("log.csv");
+        std::fs::write(&path, format!("item,click,buy\n{rows}")).unwrap();
+        let text = csv_of(&path);
+        let typed = to_parquet(&text, &[], &dir.path().join("log.parquet"));
+        let spec = spec(
+            vec![stage("click", "impression"), stage("buy", "click")],
+            vec![Feature { name: "item".into(), ..toml::from_str("kind = 'id'").unwrap() }],
+            Split::default(),
+        );
+        for source in [text, typed] {
+            let (seen, stop) = (std::cell::RefCell::new(Vec::new()), AtomicBool::new(false));
+            let progress = |p| seen.borrow_mut().push(p);
+            let options = PrepareOptions { cache_dir: dir.path(), show_values: false, layout: None, progress: &progress, stop: &stop };
+            prepare(&spec, &source, &Graph::of(&spec), &options).unwrap();
+            let seen = seen.into_inner();
+            assert!(seen.is_sorted_by_key(|p| (p.rows, p.bytes)), "{seen:?}");
+            assert!(seen[0].bytes > 0);
+            let last = seen[seen.len() - 1];
+            assert_eq!((last.rows, last.bytes), (60_000, last.total_bytes));
+        }
     }
 }
