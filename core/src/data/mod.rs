@@ -1,4 +1,16 @@
 //! Sources → columnar store → shuffled batches of (entities, rows). No tensors.
+//!
+//! ```text
+//! Spec + columns ──► Layout            which columns, as what, in which group, with which table (`resolve`, `infer`)
+//! Source ──► Store                     every row encoded once, entities stored once, memory-mapped (`prepare`, `encode`, `store`)
+//! Store + [split] ──► parts, lint      what may be trained on (`split`, `orphan`, `lint`)
+//! training rows ──► Preprocessor       which ids own a table row, how numbers are scaled; saved with the run (`fit`, `persist`)
+//! Store + Preprocessor ──► Batch       shuffled, resumable, built ahead (`Dataset::batches`)
+//! raw rows + Preprocessor ──► Batch    the same table rows and numbers, for scoring (`RawEncoder`)
+//! ```
+//!
+//! Codes (of the store: every id of all rows, 0 missing) and table rows (of the model: 0 out of vocabulary, 1 missing) are kept apart, so
+//! that the store does not depend on the split, and the model on nothing but training rows.
 
 mod batch;
 mod build;
@@ -26,7 +38,7 @@ pub mod store;
 mod suggest;
 
 pub use batch::*;
-pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};
+pub use dataset::{BatchPlan, Batches, DataSummary, Dataset, Order, Position};
 pub use dictionary::Dictionary;
 pub use id::{IdRef, IdValue};
 pub use infer::{Decision, Inferred};

@@ -20,7 +20,7 @@ use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -29,7 +29,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 pub struct PrepareProgress {
     /// Rows encoded.
     pub rows: u64,
-    /// Bytes of the inputs that are finished.
+    /// Bytes read, about.
     pub bytes: u64,
     /// Bytes of all inputs; 0 if unknown.
     pub total_bytes: u64,
@@ -127,7 +127,9 @@ pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &Prep
     {
         return Ok(Prepared { store: Arc::new(store), layout, inferred, reused: true });
     }
-    let aside = options.cache_dir.join(format!(".{fingerprint}-{}", std::process::id()));
+    // No other process or thread writes to this folder, should two prepare the same data at once.
+    let aside = format!(".{fingerprint}-{}-{}", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
+    let aside = options.cache_dir.join(aside);
     let built = build(source, &inputs, &layout, &fingerprint, &aside, options);
     if let Err(e) = built {
         drop(std::fs::remove_dir_all(&aside));
@@ -143,6 +145,9 @@ pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &Prep
     }
     Ok(Prepared { store: Arc::new(Store::open(&dir)?), layout, inferred, reused: false })
 }
+
+/// Stores built by this process, for names of folders.
+static BUILDS: AtomicU64 = AtomicU64::new(0);
 
 fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
     let none = RecordBatch::new_empty(Arc::new(schema.clone()));
@@ -219,7 +224,7 @@ fn build(
         key_schema: None,
     };
     let mut progress = PrepareProgress { rows: 0, bytes: 0, total_bytes: inputs.iter().map(|i| i.bytes).sum() };
-    let mut stored = Vec::new();
+    let (mut stored, mut bytes) = (Vec::new(), 0);
     for (i, input) in inputs.iter().enumerate() {
         let before = progress.rows;
         for chunk in read_ahead(source, i, layout.columns())? {
@@ -229,9 +234,11 @@ fn build(
             let chunk = chunk?;
             encoder.push(&chunk, input).with_context(|| format!("`{}`", input.name)).map_err(bare_diagnostics)?;
             progress.rows += chunk.records.num_rows() as u64;
+            progress.bytes = bytes + source.bytes_read().min(input.bytes);
             (options.progress)(progress);
         }
-        progress.bytes += input.bytes;
+        bytes += input.bytes;
+        progress.bytes = bytes;
         (options.progress)(progress);
         stored.push(StoredInput {
             name: input.name.clone(),

@@ -140,10 +140,7 @@ impl Preprocessor {
         for (&x, fit) in raw.iter().zip(&self.numbers[group]) {
             let missing = x.is_nan();
             match fit {
-                NumberFit::Ranges { edges } if missing => {
-                    let _ = edges;
-                    singles.push(MISSING);
-                }
+                NumberFit::Ranges { .. } if missing => singles.push(MISSING),
                 NumberFit::Ranges { edges } => {
                     let range = edges.partition_point(|e| *e <= f64::from(x));
                     singles.push(u32::try_from(range).unwrap_or(0) + FIRST_ID);

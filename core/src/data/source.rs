@@ -81,6 +81,11 @@ pub trait Source: Send + Sync {
     /// Input missing, or a column that is not there. The stream yields an error naming input and line at the first broken row.
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream>;
 
+    /// Bytes behind in the input that was opened last, for progress; 0 if unknown.
+    fn bytes_read(&self) -> u64 {
+        0
+    }
+
     /// Columns with the truth, for generated data.
     fn truth(&self) -> Vec<TruthColumns> {
         Vec::new()

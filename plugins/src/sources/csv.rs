@@ -1,6 +1,6 @@
 //! `csv`: text files with a delimiter, compressed with gzip or not.
 
-use super::{expand, fault, file_input, positions, same_columns};
+use super::{Counting, expand, fault, file_input, positions, same_columns};
 use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 use anyhow::Context;
 use arrow::array::{ArrayRef, StringBuilder};
@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Rows of a chunk.
 const CHUNK_ROWS: usize = 16_384;
@@ -51,7 +52,7 @@ impl SourceSettings for Csv {
         if let Some(columns) = &self.columns {
             no_duplicates(columns, "`columns`")?;
         }
-        Ok(Arc::new(CsvSource { paths, delimiter, columns: self.columns.clone() }))
+        Ok(Arc::new(CsvSource { paths, delimiter, columns: self.columns.clone(), read: Arc::default() }))
     }
 }
 register_source!("csv", Csv);
@@ -61,6 +62,8 @@ struct CsvSource {
     paths: Vec<PathBuf>,
     delimiter: Option<u8>,
     columns: Option<Vec<String>>,
+    /// Bytes behind in the file opened last.
+    read: Arc<AtomicU64>,
 }
 
 fn no_duplicates(names: &[String], place: &str) -> anyhow::Result<()> {
@@ -78,7 +81,8 @@ impl CsvSource {
     fn start(&self, path: &Path) -> anyhow::Result<(Vec<String>, Reader<Lines>)> {
         let name = path.display();
         let file = File::open(path).with_context(|| format!("cannot read `{name}`"))?;
-        let mut file = BufReader::with_capacity(1 << 17, file);
+        self.read.store(0, Ordering::Relaxed);
+        let mut file = BufReader::with_capacity(1 << 17, Counting { inner: file, count: Arc::clone(&self.read) });
         let start = file.fill_buf().with_context(|| format!("cannot read `{name}`"))?;
         let (empty, gzip) = (start.is_empty(), start.starts_with(&[0x1f, 0x8b]));
         let bytes: Box<dyn Read + Send> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
@@ -140,6 +144,10 @@ impl Source for CsvSource {
 
     fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         self.paths.iter().map(|p| file_input(p, "line")).collect()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream> {

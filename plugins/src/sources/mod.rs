@@ -7,7 +7,10 @@ pub mod synthetic;
 use anyhow::Context;
 use esmm_funnel_core::data::source::Input;
 use esmm_funnel_core::diagnostic::{Diagnostic, Diagnostics};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 /// A finding as an error.
@@ -56,6 +59,19 @@ pub(crate) fn file_input(path: &Path, unit: &'static str) -> anyhow::Result<Inpu
     let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
     let fingerprint = format!("{} bytes, modified {changed}", meta.len());
     Ok(Input { name, path: Some(path.to_owned()), fingerprint, unit, bytes: meta.len() })
+}
+
+/// Counts the bytes that pass, for progress.
+pub(crate) struct Counting<R> {
+    pub inner: R,
+    pub count: Arc<AtomicU64>,
+}
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// Refuses a file whose columns are not those of the first one; their order may differ.
@@ -263,5 +279,62 @@ mod tests {
         assert_eq!((0..4).map(|s| report.parts.iter().map(|p| p.labels[s]).sum()).collect::<Vec<u64>>(), [40_496, 37_264, 11_636, 8_252]);
         assert!(report.leakage.is_empty(), "{:?}", report.leakage);
         assert!(all(&dataset, Part::Test).iter().all(|b| b.groups[1].size <= 200));
+    }
+
+    #[test]
+    fn files_of_valid_and_test_may_stand_beside_the_source_s_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, rows: usize| {
+            let rows: String = (0..rows).map(|i| format!("i{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect();
+            std::fs::write(dir.path().join(name), format!("item,click,buy\n{rows}")).unwrap();
+            dir.path().join(name).display().to_string()
+        };
+        let (train, valid) = (file("train-1.csv", 8), file("valid.csv", 5));
+        file("test.csv", 3);
+        let split = Split::Files { valid: vec![valid], test: vec![dir.path().join("t*t.csv").display().to_string()] };
+        let item = Feature { name: "item".into(), ..toml::from_str("kind = 'id'").unwrap() };
+        let mut spec = spec(vec![stage("click", "impression"), stage("buy", "click")], vec![item], split);
+        spec.data.source.settings.insert("files".into(), toml::Value::Array(vec![train.clone().into()]));
+        let source = esmm_funnel_core::data::open_source(&spec, None).unwrap();
+        let (_, dataset, report) = open(&dir.path().join("cache"), &spec, &source);
+        report.check().unwrap();
+        assert_eq!(Part::ALL.map(|p| dataset.rows(p)), [8, 5, 3]);
+        assert_eq!(dataset.summary().inputs.len(), 3);
+        // Files given take the place of all of these.
+        let only = esmm_funnel_core::data::open_source(&spec, Some(&[PathBuf::from(train)])).unwrap();
+        assert_eq!(only.inputs().unwrap().len(), 1);
+        spec.data.source.kind = "cvs".into();
+        let error = esmm_funnel_core::data::open_source(&spec, None).err().unwrap();
+        let findings = error.downcast_ref::<esmm_funnel_core::diagnostic::Diagnostics>().unwrap();
+        assert_eq!(
+            (findings.0[0].message.as_str(), findings.0[0].help[0].as_str()),
+            ("unknown source `cvs`", "sources in this build: csv, parquet")
+        );
+    }
+
+    #[test]
+    fn progress_ends_at_all_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: String = (0..60_000).map(|i| format!("item{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect();
+        let path = dir.path().join("log.csv");
+        std::fs::write(&path, format!("item,click,buy\n{rows}")).unwrap();
+        let text = csv_of(&path);
+        let typed = to_parquet(&text, &[], &dir.path().join("log.parquet"));
+        let spec = spec(
+            vec![stage("click", "impression"), stage("buy", "click")],
+            vec![Feature { name: "item".into(), ..toml::from_str("kind = 'id'").unwrap() }],
+            Split::default(),
+        );
+        for source in [text, typed] {
+            let (seen, stop) = (std::cell::RefCell::new(Vec::new()), AtomicBool::new(false));
+            let progress = |p| seen.borrow_mut().push(p);
+            let options = PrepareOptions { cache_dir: dir.path(), show_values: false, layout: None, progress: &progress, stop: &stop };
+            prepare(&spec, &source, &Graph::of(&spec), &options).unwrap();
+            let seen = seen.into_inner();
+            assert!(seen.is_sorted_by_key(|p| (p.rows, p.bytes)), "{seen:?}");
+            assert!(seen[0].bytes > 0);
+            let last = seen[seen.len() - 1];
+            assert_eq!((last.rows, last.bytes), (60_000, last.total_bytes));
+        }
     }
 }

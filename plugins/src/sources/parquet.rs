@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Rows of a chunk.
 const CHUNK_ROWS: usize = 16_384;
@@ -33,7 +34,7 @@ impl SourceSettings for Parquet {
 
     fn open(&self, files: Option<&[PathBuf]>, _stages: &[String]) -> anyhow::Result<SharedSource> {
         let given: Option<Vec<String>> = files.map(|f| f.iter().map(|p| p.display().to_string()).collect());
-        Ok(Arc::new(ParquetSource { paths: expand(given.as_deref().unwrap_or(&self.files), "parquet", "parquet")? }))
+        Ok(Arc::new(ParquetSource { paths: expand(given.as_deref().unwrap_or(&self.files), "parquet", "parquet")?, read: Arc::default() }))
     }
 }
 register_source!("parquet", Parquet);
@@ -41,6 +42,8 @@ register_source!("parquet", Parquet);
 #[derive(Debug)]
 struct ParquetSource {
     paths: Vec<PathBuf>,
+    /// Bytes behind in the file opened last, by its share of rows.
+    read: Arc<AtomicU64>,
 }
 
 fn broken(path: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
@@ -84,12 +87,17 @@ impl Source for ParquetSource {
         self.paths.iter().map(|p| file_input(p, "row")).collect()
     }
 
+    fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream> {
         let path = self.paths.get(input).with_context(|| format!("no input {input}"))?.clone();
         // Types are those of the first file, so that all chunks of the source agree.
         let expected = Arc::clone(start(&self.paths[0])?.schema());
         let field = |name: &String| Ok(Field::new(name, plain(expected.field_with_name(name)?.data_type()).clone(), true));
         let builder = start(&path)?;
+        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let wanted = positions(&path, &names(builder.schema()), columns)?;
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<anyhow::Result<Vec<_>>>()?));
         // A projection keeps the file's order; `order` puts it back into the order asked for.
@@ -99,12 +107,16 @@ impl Source for ParquetSource {
         let order: Vec<usize> = wanted.iter().filter_map(|w| kept.iter().position(|k| k == w)).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
         let reader = builder.with_projection(mask).with_batch_size(CHUNK_ROWS).build().map_err(|e| broken(&path, &e))?;
+        let (read, bytes) = (Arc::clone(&self.read), std::fs::metadata(&path).map_or(0, |m| m.len()));
+        read.store(0, Ordering::Relaxed);
         let mut next = 1;
         Ok(Box::new(reader.map(move |batch| {
             let batch = batch.map_err(|e| broken(&path, &e))?;
             let records = select(&batch, &order, &schema).map_err(|e| broken(&path, &e))?;
             let numbers = RowNumbers::From(next);
             next += records.num_rows() as u64;
+            let behind = u128::from(bytes) * u128::from(next - 1) / u128::from(rows.max(1));
+            read.store(u64::try_from(behind).unwrap_or(bytes), Ordering::Relaxed);
             Ok(Chunk { records, input, numbers })
         })))
     }

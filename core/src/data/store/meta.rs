@@ -39,7 +39,7 @@ pub struct StoredEntities {
 /// `meta.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
-    /// See [`FORMAT`].
+    /// Version of the layout of the files.
     pub format: u32,
     /// Name of the folder.
     pub fingerprint: String,
