@@ -4,7 +4,7 @@ use super::cells::{BadType, BagCells, Cells, Role};
 use super::faults::{At, Faults};
 use super::id::{IdRef, Missing};
 use super::layout::{BagColumn, GroupLayout, IdColumn};
-use super::suggest::nearest;
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;

@@ -35,7 +35,6 @@ mod shuffle;
 pub mod source;
 mod split;
 pub mod store;
-mod suggest;
 
 pub use batch::*;
 pub use dataset::{BatchPlan, Batches, DataSummary, Dataset, Order, Position};

@@ -2,7 +2,7 @@
 
 use super::layout::{BagColumn, GroupLayout, IdColumn, Layout, NumberColumn, SplitColumn, TableLayout, TruthLayout};
 use super::source::TruthColumns;
-use super::suggest::nearest;
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::spec::{Feature, FeatureKind, Spec, Split, Vocabulary};
 use arrow::datatypes::{DataType, Schema};

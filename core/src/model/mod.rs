@@ -6,7 +6,6 @@ mod score;
 mod step;
 
 pub use build::ModelPlan;
-pub use persist::Loaded;
 pub use score::ScoreModel;
 pub use step::{Gradients, StepInput, TermValue};
 

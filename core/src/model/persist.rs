@@ -2,14 +2,10 @@
 
 use super::Model;
 use crate::plugin::module::{DynModule, Named};
-use crate::run::Tensors;
+use crate::run::{Loaded, Tensors};
 use anyhow::{Context, Result, bail};
 use burn::prelude::TensorData;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-/// Tensors read from a file.
-pub type Loaded = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 impl Model {
     /// Prefix of the names of the `set`-th tables.

@@ -80,7 +80,9 @@ impl ScoreModel<'_> {
                 (z.len() == batch.size)
                     .then_some(())
                     .with_context(|| format!("stage `{name}`: the tower gave {} logits for {} rows", z.len(), batch.size))?;
-                z.iter_mut().for_each(|z| *z += self.model.biases[s]);
+                for z in &mut z {
+                    *z += self.model.biases[s];
+                }
                 Ok(z)
             })
             .collect()

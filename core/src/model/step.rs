@@ -96,10 +96,7 @@ impl Model {
         let embedded = self.embed(input.batch);
         let leaves: Vec<StageInput> = if self.encoder.is_identity() { embedded.clone() } else { embedded.iter().map(cut_parts).collect() };
         let per_stage = |v: &[StageInput]| if v.len() == stages { v.to_vec() } else { vec![v[0].clone(); stages] };
-        let encoded = match self.encoder.is_identity() {
-            true => per_stage(&leaves),
-            false => self.encoder.forward(&per_stage(&leaves)),
-        };
+        let encoded = if self.encoder.is_identity() { per_stage(&leaves) } else { self.encoder.forward(&per_stage(&leaves)) };
 
         // Tower graphs, side by side.
         let inputs: Vec<StageInput> = encoded.iter().map(|e| if self.encoder.is_identity() { cut_parts(e) } else { recut(e) }).collect();

@@ -80,7 +80,7 @@ impl StageInput {
         }
     }
 
-    /// `dense() · W + b`, where what rows share is multiplied once and then expanded: x·W = Σ over parts of x_part·W_part.
+    /// `dense() · W + b`, where what rows share is multiplied once and then expanded: `x·W = Σ_part x_part·W_part`.
     ///
     /// # Shapes
     /// `layer` maps `width` to any `H`; gives `[B, H]`.

@@ -85,7 +85,7 @@ impl<M: PlainModule> DynModule for Slot<M> {
         norm.sum
     }
     fn step(&mut self, gradients: GradientsParams, state: &mut DenseState, step: DenseStep<'_>) {
-        self.map(&mut Step { path: Path::default(), gradients, state, step });
+        self.map(&mut Move { path: Path::default(), gradients, state, step });
     }
     fn tensors(&self) -> Named {
         let mut names = Names { with_data: true, ..Names::default() };
@@ -147,13 +147,13 @@ impl ModuleVisitor<Bk> for Norm<'_> {
     }
 }
 
-struct Step<'a> {
+struct Move<'a> {
     path: Path,
     gradients: GradientsParams,
     state: &'a mut DenseState,
     step: DenseStep<'a>,
 }
-impl ModuleMapper<Bk> for Step<'_> {
+impl ModuleMapper<Bk> for Move<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.0.push(name.to_owned());
     }

@@ -17,13 +17,16 @@ pub trait SourceSettings: Settings {
     fn open(&self, files: Option<&[PathBuf]>, stages: &[String]) -> anyhow::Result<SharedSource>;
 }
 
+/// Settings, files in their place, stage names → an open source.
+pub type OpenSource = fn(&toml::Table, Option<&[PathBuf]>, &[String]) -> anyhow::Result<SharedSource>;
+
 /// What the registry keeps of a source.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceBuild {
     /// See [`SourceSettings::PATH_KEYS`].
     pub path_keys: &'static [&'static str],
     /// Decodes the settings and opens.
-    pub open: fn(&toml::Table, Option<&[PathBuf]>, &[String]) -> anyhow::Result<SharedSource>,
+    pub open: OpenSource,
 }
 impl SourceBuild {
     /// Of these settings.
@@ -37,12 +40,9 @@ impl SourceBuild {
 #[must_use]
 pub fn kind_of_file(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-    let stem = name.strip_suffix(".gz").unwrap_or(&name);
-    if stem.ends_with(".parquet") {
-        Some("parquet")
-    } else if stem.ends_with(".csv") || stem.ends_with(".tsv") {
-        Some("csv")
-    } else {
-        None
+    match name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?.1 {
+        "parquet" => Some("parquet"),
+        "csv" | "tsv" => Some("csv"),
+        _ => None,
     }
 }

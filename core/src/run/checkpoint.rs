@@ -22,6 +22,9 @@ const INDEX: &str = "index.json";
 /// Named tensors to be written: shape and values.
 pub type Tensors<'a> = Vec<(String, Vec<usize>, std::borrow::Cow<'a, [f32]>)>;
 
+/// Tensors read from a file: shape and values, by name.
+pub type Loaded = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// Which checkpoints there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointIndex {
@@ -180,14 +183,14 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn model(&self) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub fn model(&self) -> Result<Loaded> {
         read_tensors(&self.path.join(MODEL))
     }
     /// Reads the optimiser's state.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn optimizer(&self) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub fn optimizer(&self) -> Result<Loaded> {
         read_tensors(&self.path.join(OPTIMIZER))
     }
 }
@@ -202,7 +205,7 @@ fn write_tensors(path: &Path, tensors: &Tensors<'_>) -> Result<()> {
     Ok(())
 }
 
-fn read_tensors(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+fn read_tensors(path: &Path) -> Result<Loaded> {
     let read = || -> Result<_> {
         let bytes = fs::read(path)?;
         let file = safetensors::SafeTensors::deserialize(&bytes)?;

@@ -9,7 +9,7 @@ mod folder;
 mod journal;
 mod manifest;
 
-pub use checkpoint::{Checkpoint, CheckpointIndex, CheckpointState, Tensors};
+pub use checkpoint::{Checkpoint, CheckpointIndex, CheckpointState, Loaded, Tensors};
 pub use files::{replace_file, write_aside};
 pub use folder::{RunFolder, find_run};
 pub use journal::{Journal, Line};

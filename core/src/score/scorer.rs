@@ -92,7 +92,9 @@ impl Scorer {
             Some(files) => self.open_source(files)?,
         };
         let layout = self.preprocessor.layout();
-        let prepared = data::prepare(&self.spec, &source, &self.graph, &PrepareOptions { layout: Some(layout), ..*options })?;
+        let others = layout.for_other_rows();
+        let layout = Some(if files.is_some() { &others } else { layout });
+        let prepared = data::prepare(&self.spec, &source, &self.graph, &PrepareOptions { layout, ..*options })?;
         let preprocessor = (*self.preprocessor).clone();
         let (dataset, lint) = match files {
             None => Dataset::reopen(&self.spec, &self.graph, &prepared, preprocessor)?,

@@ -18,7 +18,7 @@ pub struct Sink {
     writer: Writer,
 }
 enum Writer {
-    Csv(csv::Writer<BufWriter<File>>),
+    Csv(Box<csv::Writer<BufWriter<File>>>),
     Parquet(Box<ArrowWriter<File>>),
 }
 
@@ -39,7 +39,7 @@ impl Sink {
             "csv" => {
                 let mut writer = csv::Writer::from_writer(BufWriter::new(open()?));
                 writer.write_record(schema.fields().iter().map(|f| f.name()))?;
-                Writer::Csv(writer)
+                Writer::Csv(Box::new(writer))
             }
             "parquet" => {
                 let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();

@@ -58,13 +58,15 @@ impl Fit<'_> {
     pub fn run(&mut self, observers: &mut [&mut dyn Observer]) -> Result<Ended> {
         let (train, epochs) = (&self.spec.train, self.spec.train.epochs.get() as u64);
         let (_, total_steps) = Self::steps(self.spec, self.data);
+        #[allow(clippy::cast_possible_truncation)]
+        let oov_rate = self.spec.embedding.oov_rate as f32;
         let names: Vec<String> = self.spec.stages.iter().map(|s| s.name.clone()).collect();
         while self.state.epoch < epochs && !self.out_of_patience() {
             let plan = BatchPlan {
                 batch_rows: train.batch_rows,
                 order: Order::Shuffled { seed: train.seed, epoch: self.state.epoch },
                 start: self.state.position,
-                oov_rate: self.spec.embedding.oov_rate as f32,
+                oov_rate,
             };
             for next in self.data.batches(Part::Train, plan) {
                 let (batch, position) = next?;
@@ -85,12 +87,12 @@ impl Fit<'_> {
                     logits: &report.logits,
                 };
                 tell(observers, &Event::Step(done))?;
-                if train.eval_every_steps > 0 && step % train.eval_every_steps == 0 {
+                if train.eval_every_steps > 0 && step.is_multiple_of(train.eval_every_steps) {
                     self.evaluate(observers)?;
                     if self.out_of_patience() {
                         break;
                     }
-                } else if train.checkpoint_every_steps > 0 && step % train.checkpoint_every_steps == 0 {
+                } else if train.checkpoint_every_steps > 0 && step.is_multiple_of(train.checkpoint_every_steps) {
                     self.checkpoint(false, observers)?;
                 }
                 if self.stop.load(Ordering::Relaxed) {
@@ -98,13 +100,12 @@ impl Fit<'_> {
                     return Ok(Ended::Interrupted);
                 }
             }
-            let evaluated_now = train.eval_every_steps > 0 && self.state.step % train.eval_every_steps == 0;
-            (self.state.epoch, self.state.position) = (self.state.epoch + 1, 0);
+            let evaluated_now = train.eval_every_steps > 0 && self.state.step.is_multiple_of(train.eval_every_steps);
             if !evaluated_now {
                 self.evaluate(observers)?;
-            } else {
-                self.checkpoint(false, observers)?;
             }
+            (self.state.epoch, self.state.position) = (self.state.epoch + 1, 0);
+            self.checkpoint(false, observers)?;
         }
         self.finish()?;
         Ok(Ended::Done)

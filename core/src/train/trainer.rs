@@ -2,10 +2,10 @@
 
 use crate::data::Batch;
 use crate::embedding::Plan;
-use crate::model::{Loaded, Model, StepInput, TermValue, group_width};
+use crate::model::{Model, StepInput, TermValue, group_width};
 use crate::optim::{DenseState, Rule, Schedule, initial_moment, moments};
 use crate::plugin::module::DenseStep;
-use crate::run::Tensors;
+use crate::run::{Loaded, Tensors};
 use crate::spec::{Optimizer, Spec};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;

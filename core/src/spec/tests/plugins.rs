@@ -1,16 +1,28 @@
 //! Small plugins for the tests of this module, in one place.
 
 use crate::data::source::SharedSource;
-use crate::plugin::{Build, SourceSettings};
+use crate::plugin::{Build, EncoderBuild, ObjectiveBuild, SourceSettings, TowerBuild};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+/// What stands where a real plugin builds: the specs of these tests are never run.
+macro_rules! test_build {
+    (Tower) => {
+        Build::Tower(TowerBuild { build: |_, _, _| anyhow::bail!("a test plugin") })
+    };
+    (Encoder) => {
+        Build::Encoder(EncoderBuild { build: |_, _, _| anyhow::bail!("a test plugin") })
+    };
+    (Objective) => {
+        Build::Objective(ObjectiveBuild { build: |_, _| anyhow::bail!("a test plugin") })
+    };
+}
 /// Registers settings without a thing to build.
 macro_rules! register_test {
     ($kind:ident, $name:literal, $settings:ty) => {
-        crate::__register!($name, $settings, Build::$kind(()));
+        crate::__register!($name, $settings, test_build!($kind));
     };
 }
 
