@@ -1,3 +1,5 @@
+//! The command `esmm-funnel`.
+
 fn main() -> std::process::ExitCode {
     esmm_funnel::main()
 }

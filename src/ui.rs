@@ -34,10 +34,8 @@ pub struct Ui {
     pub format: Format,
     /// Nothing but the answer and errors.
     pub quiet: bool,
-    /// Colours on stdout.
-    pub color_out: bool,
     /// Colours on stderr.
-    pub color_err: bool,
+    pub color: bool,
     /// stderr is a terminal.
     pub live: bool,
     /// Bars, drawn below whatever else goes to stderr.
@@ -60,14 +58,7 @@ impl Ui {
         } else {
             ProgressDrawTarget::hidden()
         });
-        Self {
-            format: global.format,
-            quiet: global.quiet,
-            color_out: color(io::stdout().is_terminal()),
-            color_err: color(live),
-            live,
-            bars,
-        }
+        Self { format: global.format, quiet: global.quiet, color: color(live), live, bars }
     }
 
     /// Writes the answer: `text` for people, or the JSON value.
@@ -76,19 +67,9 @@ impl Ui {
     /// stdout is closed.
     pub fn answer(&self, text: &str, value: &Value) -> io::Result<()> {
         match self.format {
-            Format::Text => self.stdout(text),
-            Format::Json => self.stdout(&format!("{value:#}")),
+            Format::Text => stdout(text),
+            Format::Json => stdout(&format!("{value:#}")),
         }
-    }
-    /// Writes text to stdout as it is, with one line end.
-    ///
-    /// # Errors
-    /// stdout is closed.
-    pub fn stdout(&self, text: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.trim_end_matches('\n').as_bytes())?;
-        out.write_all(b"\n")?;
-        out.flush()
     }
     /// Tells what is going on, on stderr, above any bar.
     pub fn story(&self, text: &str) {
@@ -106,30 +87,38 @@ impl Ui {
     pub fn findings(&self, findings: &[Diagnostic]) {
         let shown: Vec<Diagnostic> = findings.iter().filter(|d| !self.quiet || d.severity == Severity::Error).cloned().collect();
         if !shown.is_empty() {
-            self.stderr(render::text(&shown, self.color_err).trim_end_matches('\n'));
+            self.stderr(render::text(&shown, self.color).trim_end_matches('\n'));
         }
     }
     /// Shows an error: findings with their carets, anything else as its chain of causes. In JSON mode stdout holds it too.
     pub fn failure(&self, error: &anyhow::Error) {
         let findings = error.chain().find_map(|e| e.downcast_ref::<Diagnostics>());
-        match findings {
-            Some(Diagnostics(found)) => {
-                self.findings(found);
-                let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
-                if errors > 1 {
-                    self.stderr(&format!("error: {errors} errors"));
-                }
+        if let Some(Diagnostics(found)) = findings {
+            self.findings(found);
+            let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
+            if errors > 1 {
+                self.stderr(&format!("error: {errors} errors"));
             }
-            None => {
-                let (bold, plain) = if self.color_err { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-                self.stderr(&format!("{bold}error{plain}: {}", chain(error)));
-            }
+        } else {
+            let (bold, plain) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            self.stderr(&format!("{bold}error{plain}: {}", chain(error)));
         }
         if self.format == Format::Json {
             let value = json!({ "error": chain(error), "diagnostics": findings.map(|f| render::json(&f.0)) });
-            let _ = self.stdout(&format!("{value:#}"));
+            let _ = stdout(&format!("{value:#}"));
         }
     }
+}
+
+/// Writes text to stdout as it is, with one line end.
+///
+/// # Errors
+/// stdout is closed.
+pub fn stdout(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.trim_end_matches('\n').as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// An error and its causes on one line, without saying anything twice.

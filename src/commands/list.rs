@@ -11,11 +11,11 @@ pub fn run(args: &ListArgs, ui: &Ui) -> Result<Exit> {
     let kind = Kind::ALL.into_iter().find(|k| args.kind.as_deref() == Some(k.to_string().as_str()));
     let found = list(kind);
     let name_width = found.iter().map(|p| p.1.len()).max().unwrap_or(0);
-    let text: String = found.iter().map(|(kind, name, summary, _)| format!("{kind:10} {name:name_width$}  {summary}\n")).collect();
+    let lines: Vec<String> = found.iter().map(|(kind, name, summary, _)| format!("{kind:10} {name:name_width$}  {summary}")).collect();
     let value: Vec<Value> = found
         .iter()
         .map(|(kind, name, summary, from)| json!({ "kind": kind.to_string(), "name": name, "summary": summary, "crate": from }))
         .collect();
-    ui.answer(&text, &Value::Array(value))?;
+    ui.answer(&lines.join("\n"), &Value::Array(value))?;
     Ok(Exit::Done)
 }

@@ -1,7 +1,7 @@
 //! Metrics as a table for people.
 
 use crate::ui::{count, table};
-use esmm_funnel_core::metrics::{Evaluation, Summary};
+use esmm_funnel_core::metrics::Evaluation;
 
 /// One row per stage and space; with truth known, the truth's own AUC beside it.
 pub fn metrics_text(evaluation: &Evaluation) -> String {
@@ -20,7 +20,7 @@ pub fn metrics_text(evaluation: &Evaluation) -> String {
         .map(|(stage, space, s)| {
             let mut row = vec![stage.to_owned(), space.to_owned(), count(s.rows), count(s.positives), number(s.auc, 4)];
             if best {
-                row.push(number(s.best.as_ref().and_then(|b: &Box<Summary>| b.auc), 4));
+                row.push(number(s.best.as_ref().and_then(|b| b.auc), 4));
             }
             row.extend([number(s.logloss, 5), number(s.ne, 4), number(s.pcoc, 3), number(s.ece, 5)]);
             if gauc {

@@ -34,11 +34,11 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Check(args) => check::run(&args, &global, ui),
         Command::Explain(args) => explain::run(&args, ui),
         Command::List(args) => list::run(&args, ui),
-        Command::Schema => schema::run(ui),
+        Command::Schema => schema::run(),
         Command::Prepare(args) => prepare::run(&args, &global, ui),
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, ui),
-        Command::Completions(args) => completions::run(&args, ui),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_the_label_is_found_and_unique_values_are_not() {
-        let labels: Vec<u8> = (0..2000_u64).map(|i| u8::from(mix(i, 1) % 10 == 0)).collect();
+        let labels: Vec<u8> = (0..2000_u64).map(|i| u8::from(mix(i, 1).is_multiple_of(10))).collect();
         let copy: Vec<u32> = labels.iter().map(|l| u32::from(*l) + 7).collect();
         assert_eq!(explained_auc(&copy, &labels), Some(1.0));
         let unique: Vec<u32> = (0..2000).collect();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_positive_exactly_when_the_label_is_one_is_found() {
-        let labels: Vec<u8> = (0..4000_u64).map(|i| u8::from(mix(i, 2) % 200 == 0)).collect();
+        let labels: Vec<u8> = (0..4000_u64).map(|i| u8::from(mix(i, 2).is_multiple_of(200))).collect();
         let spend: Vec<f32> = labels.iter().enumerate().map(|(i, l)| f32::from(*l) * (1.0 + i as f32)).collect();
         assert!(explained_auc(&range_codes(&spend), &labels).unwrap() > SUSPECT_AUC);
         let noise: Vec<f32> = (0..4000_u64).map(|i| (mix(i, 3) % 1000) as f32).collect();

@@ -93,6 +93,10 @@ mod tests {
         }
     }
 
+    fn coefficient(group: usize, i: usize) -> f64 {
+        ((i * 7 + group * 3) % 11) as f64 / 4.0 - 1.0
+    }
+
     /// Loss Σ c·x with fixed c: its gradient by every table weight, by central differences, against plan and segment sum.
     #[test]
     fn gradients_reach_the_rows_they_came_from() {
@@ -108,9 +112,6 @@ mod tests {
             }
             sum
         };
-        fn coefficient(group: usize, i: usize) -> f64 {
-            ((i * 7 + group * 3) % 11) as f64 / 4.0 - 1.0
-        }
         #[allow(clippy::cast_possible_truncation)]
         let dx: Vec<Vec<f32>> = (0..2).map(|g| (0..batch.groups[g].size * widths[g]).map(|i| coefficient(g, i) as f32).collect()).collect();
         let mut plan = Plan::default();

@@ -48,9 +48,9 @@ pub fn auc(scores: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64
     let mut order: Vec<u32> = (0..u32::try_from(scores.len()).unwrap_or(u32::MAX)).collect();
     let by_score = |a: &u32, b: &u32| scores[*a as usize].total_cmp(&scores[*b as usize]).then(a.cmp(b));
     if order.len() > 1 << 14 {
-        order.par_sort_unstable_by(by_score)
+        order.par_sort_unstable_by(by_score);
     } else {
-        order.sort_unstable_by(by_score)
+        order.sort_unstable_by(by_score);
     }
     // Ascending: each tie block of positives beats all negatives below it and half of those in it.
     let (mut below, mut pairs, mut positives) = (0.0f64, 0.0f64, 0.0f64);
@@ -61,9 +61,9 @@ pub fn auc(scores: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64
         while at < order.len() && scores[order[at] as usize] == score {
             let row = order[at] as usize;
             if labels[row] != 0 {
-                pos += weight(weights, row)
+                pos += weight(weights, row);
             } else {
-                neg += weight(weights, row)
+                neg += weight(weights, row);
             }
             at += 1;
         }

@@ -285,7 +285,7 @@ mod tests {
     fn files_of_valid_and_test_may_stand_beside_the_source_s_own() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, rows: usize| {
-            let rows: String = (0..rows).map(|i| format!("i{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect();
+            let rows = (0..rows).map(|i| format!("i{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect::<Vec<_>>().concat();
             std::fs::write(dir.path().join(name), format!("item,click,buy\n{rows}")).unwrap();
             dir.path().join(name).display().to_string()
         };
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn progress_ends_at_all_bytes() {
         let dir = tempfile::tempdir().unwrap();
-        let rows: String = (0..60_000).map(|i| format!("item{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect();
+        let rows = (0..60_000).map(|i| format!("item{i},{},{}\n", u8::from(i % 4 < 2), u8::from(i % 4 == 0))).collect::<Vec<_>>().concat();
         let path = dir.path().join("log.csv");
         std::fs::write(&path, format!("item,click,buy\n{rows}")).unwrap();
         let text = csv_of(&path);

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
-/// A multi-layer perceptron with ReLU, the tower of the ESMM paper (Ma et al., SIGIR 2018).
+/// A multi-layer perceptron with `ReLU`, the tower of the ESMM paper (Ma et al., SIGIR 2018).
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mlp {
