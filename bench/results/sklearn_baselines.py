@@ -56,7 +56,7 @@ def hillstrom(args):
     frame = pd.read_csv(args.data)
     if args.test_rows:
         read = lambda f: pd.read_parquet(f) if f.endswith(".parquet") else pd.read_csv(f)
-        rows = np.concatenate([read(f)["row_number"].to_numpy() for f in args.test_rows])
+        rows = np.concatenate([read(f)["row_number"].astype("int64").to_numpy() for f in args.test_rows])
         if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(frame) or len(np.unique(rows)) != len(rows):
             raise SystemExit(f"the row numbers must be distinct and from 0 to {len(frame) - 1}")
         tests = [("given rows", rows)]

@@ -100,7 +100,7 @@ fn cuda(_n: usize) -> Result<Chosen> {
 }
 #[cfg(not(feature = "cuda"))]
 fn probe_cuda() -> Result<usize, String> {
-    Err("this build has no CUDA support (build with `--features cuda`)".into())
+    Err("built without CUDA; `cargo build --features cuda` adds it".into())
 }
 
 #[cfg(feature = "cuda")]

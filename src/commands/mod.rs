@@ -18,10 +18,15 @@ use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui};
 use anyhow::{Context, Result};
 use esmm_funnel_core::device::Chosen;
+use esmm_funnel_core::diagnostic::Diagnostic;
 use esmm_funnel_core::metrics::{Evaluation, Expectation};
 use esmm_funnel_core::spec::{self, Spec};
+use esmm_funnel_core::train::Fit;
 use esmm_funnel_core::train::session::{LoadedData, SessionOptions, load_data};
 use std::path::{Path, PathBuf};
+
+/// A run of fewer steps hardly moves from its start.
+const FEW_STEPS: u64 = 50;
 
 /// Folder of runs without `--out`.
 const RUNS: &str = "runs";
@@ -55,6 +60,13 @@ fn load_spec(path: &Path, set: &SetArgs, seed: Option<u64>, ui: &Ui) -> Result<(
 fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<LoadedData> {
     let data = load_data(spec, options)?;
     ui.findings(&data.lint.diagnostics);
+    let (_, steps) = Fit::steps(spec, &data.dataset);
+    if steps < FEW_STEPS {
+        let few = Diagnostic::warning("few-steps", format!("training will take {steps} steps only, too few to learn much"));
+        ui.findings(&[few
+            .at(spec.place("train.epochs"), "")
+            .help(format!("set `train.epochs` above {} or `train.batch_rows` below {}", spec.train.epochs, spec.train.batch_rows))]);
+    }
     Ok(data)
 }
 

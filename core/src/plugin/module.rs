@@ -1,6 +1,6 @@
 //! What the core needs of any plugin's network, without knowing its type: parameters by path, gradients, steps, save and load.
 //!
-//! `Module` is not object-safe. A private [`Slot`] holds the concrete module; [`DynModule`] is what the core sees of it.
+//! `Module` is not object-safe. A private `Slot` holds the concrete module; [`DynModule`] is what the core sees of it.
 
 use crate::device::{Bk, Grads};
 use crate::optim::{DenseState, Rule};

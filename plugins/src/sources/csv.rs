@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Rows of a chunk.
 const CHUNK_ROWS: usize = 16_384;
 
-/// Settings of the `csv` source: delimited text with a header, plain or gzip (seen by its first bytes, not by its name). All columns are
+/// Delimited text with a header, plain or gzip (seen by its first bytes, not by its name). All columns are
 /// text; features say what they mean.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
