@@ -35,7 +35,8 @@ pub fn main() -> ExitCode {
             std::process::abort();
         }
     });
-    match commands::dispatch(cli, &ui) {
+    let result = catch_fault(|| commands::dispatch(cli, &ui));
+    match result {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if STOP.load(Ordering::Relaxed) && error.chain().any(|e| e.to_string().contains("interrupted")) => {
@@ -47,6 +48,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs a command; a panic, which is a defect of the program and never of its input, becomes an error that says so.
+fn catch_fault(command: impl FnOnce() -> anyhow::Result<ui::Exit>) -> anyhow::Result<ui::Exit> {
+    std::panic::set_hook(Box::new(|info| tracing::debug!("{info}\n{}", std::backtrace::Backtrace::force_capture())));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(command)).unwrap_or_else(|fault| {
+        let what = fault.downcast_ref::<String>().map(String::as_str).or_else(|| fault.downcast_ref::<&str>().copied());
+        let what = what.unwrap_or("no message");
+        anyhow::bail!("internal fault: {what}; this is a defect of esmm-funnel, please report it with the spec and what `-vv` prints")
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

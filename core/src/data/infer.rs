@@ -124,7 +124,7 @@ fn sample(source: &dyn Source, schema: &Schema) -> anyhow::Result<RecordBatch> {
             break;
         }
     }
-    let Some(first) = records.first() else { return Ok(RecordBatch::new_empty(std::sync::Arc::new(schema.clone()))) };
+    let Some(first) = records.first().filter(|_| rows > 0) else { return Err(super::prepare::no_rows(&source.inputs()?)) };
     Ok(concat_batches(&first.schema(), &records)?)
 }
 

@@ -149,6 +149,13 @@ pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &Prep
 /// Stores built by this process, for names of folders.
 static BUILDS: AtomicU64 = AtomicU64::new(0);
 
+/// The error for inputs without rows.
+pub(super) fn no_rows(inputs: &[Input]) -> anyhow::Error {
+    let names: Vec<String> = inputs.iter().map(|i| format!("`{}`", i.name)).collect();
+    let message = format!("no rows in {}", names.join(", "));
+    Diagnostics::from(Diagnostic::error("no-rows", message).help("a file needs rows below its header")).into()
+}
+
 fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
     let none = RecordBatch::new_empty(Arc::new(schema.clone()));
     let faults: Vec<Diagnostic> = layout.columns().iter().filter_map(|c| super::encode::column(&none, c).err()).flat_map(|d| d.0).collect();
@@ -251,9 +258,7 @@ fn build(
     }
     encoder.faults.check()?;
     if progress.rows == 0 {
-        let names: Vec<String> = inputs.iter().map(|i| format!("`{}`", i.name)).collect();
-        let message = format!("no rows in {}", names.join(", "));
-        return Err(Diagnostics::from(Diagnostic::error("no-rows", message).help("a file needs rows below its header")).into());
+        return Err(no_rows(inputs));
     }
     let entities = layout.groups[1..].iter().zip(&encoder.entities).map(|(g, e)| StoredEntities {
         name: g.name.clone(),

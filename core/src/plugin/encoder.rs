@@ -72,7 +72,7 @@ impl EncoderBuild {
         Self {
             build: |settings, shape, device| {
                 let (encoder, parts) = registry::decode::<S>(settings)?.build(shape, device)?;
-                Ok((Box::new(Slot::new(encoder)), parts))
+                Ok((Box::new(Slot::new(encoder, device)), parts))
             },
         }
     }

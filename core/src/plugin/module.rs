@@ -2,7 +2,7 @@
 //!
 //! `Module` is not object-safe. A private `Slot` holds the concrete module; [`DynModule`] is what the core sees of it.
 
-use crate::device::{Bk, Grads};
+use crate::device::{Bk, Device, Grads};
 use crate::optim::{DenseState, Rule};
 use crate::spec::Optimizer;
 use anyhow::{Result, bail};
@@ -52,12 +52,13 @@ pub trait DynModule: Send + Sync {
 #[derive(Debug, Clone)]
 pub(super) struct Slot<M> {
     module: Option<M>,
+    autodiff: bool,
 }
 impl<M: PlainModule> Slot<M> {
-    /// Holds `module`, its lazily drawn parameters drawn now.
-    pub(super) fn new(module: M) -> Self {
+    /// Holds a `module` that was built on `device`, its lazily drawn parameters drawn now.
+    pub(super) fn new(module: M, device: &Device) -> Self {
         module.visit(&mut Names::default());
-        Self { module: Some(module) }
+        Self { module: Some(module), autodiff: matches!(device, Device::Autodiff(_)) }
     }
     /// The module.
     #[allow(clippy::missing_panics_doc, clippy::unreachable)]
@@ -69,7 +70,8 @@ impl<M: PlainModule> Slot<M> {
     }
     /// The same module on the inner backend, for scoring.
     pub(super) fn inner(&self) -> Self {
-        Self { module: Some(self.get().valid()) }
+        let module = if self.autodiff { self.get().valid() } else { self.get().clone() };
+        Self { module: Some(module), autodiff: false }
     }
     fn map(&mut self, mapper: &mut impl ModuleMapper<Bk>) {
         self.module = self.module.take().map(|m| m.map(mapper));

@@ -48,6 +48,6 @@ impl TowerBuild {
     /// Of these settings.
     #[must_use]
     pub const fn of<S: TowerSettings>() -> Self {
-        Self { build: |settings, shape, device| Ok(Box::new(Slot::new(registry::decode::<S>(settings)?.build(shape, device)?))) }
+        Self { build: |settings, shape, device| Ok(Box::new(Slot::new(registry::decode::<S>(settings)?.build(shape, device)?, device))) }
     }
 }

@@ -190,14 +190,12 @@ impl Fit<'_> {
     }
 
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        if error.downcast_ref::<NotFinite>().is_none() {
-            return error;
-        }
+        let Some(not_finite) = error.downcast_ref::<NotFinite>() else { return error };
         let latest = CheckpointIndex::load(&self.folder.checkpoints()).ok().and_then(|i| i.latest);
         let good = latest.map_or_else(|| "there is no checkpoint yet".into(), |name| format!("the last good checkpoint is `{name}`"));
-        error.context(format!(
-            "training stopped; {good}; try a lower `train.optimizer.lr` or `embedding.optimizer.lr`, or `train.clip_norm`"
-        ))
+        let remedy = "try a lower `train.optimizer.lr` or `embedding.optimizer.lr`, or a `train.clip_norm`";
+        let message = format!("{not_finite}; {good}; {remedy}");
+        error.context(message)
     }
 }
 

@@ -6,6 +6,7 @@ use super::journal::JournalWriter;
 use super::trainer::Trainer;
 use crate::data::{self, Dataset, LintReport, Part, PrepareOptions, PrepareProgress, Prepared};
 use crate::device::Chosen;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
 use crate::metrics::Evaluation;
 use crate::model::Model;
@@ -61,7 +62,7 @@ pub struct LoadedData {
 pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData> {
     let started = Instant::now();
     let graph = Graph::of(spec);
-    let source = data::open_source(spec, None)?;
+    let source = data::open_source(spec, None).map_err(|e| placed(spec, e))?;
     let prepare = PrepareOptions {
         cache_dir: options.store,
         show_values: options.show_values,
@@ -69,11 +70,22 @@ pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData
         progress: options.progress,
         stop: options.stop,
     };
-    let prepared = data::prepare(spec, &source, &graph, &prepare)?;
+    let prepared = data::prepare(spec, &source, &graph, &prepare).map_err(|e| placed(spec, e))?;
     let (dataset, lint) = Dataset::open(spec, &graph, &prepared)?;
     lint.check()?;
     Ok(LoadedData { graph, prepared, dataset, lint, seconds: started.elapsed().as_secs_f64() })
 }
+
+/// Findings about the source that have no place in the spec yet are shown where the spec states its files.
+fn placed(spec: &Spec, error: anyhow::Error) -> anyhow::Error {
+    let Some(Diagnostics(found)) = error.downcast_ref::<Diagnostics>() else { return error };
+    let place = || spec.place("data.source.files").or_else(|| spec.place("data.source"));
+    let about_files = |d: &Diagnostic| d.annotations.is_empty() && SOURCE_FINDINGS.contains(&d.id);
+    let found = found.iter().map(|d| if about_files(d) { d.clone().at(place(), "stated here") } else { d.clone() });
+    Diagnostics(found.collect()).into()
+}
+/// Findings that are about which files the spec names.
+const SOURCE_FINDINGS: [&str; 5] = ["no-files", "folder-as-file", "bad-glob", "no-rows", "different-columns"];
 
 /// A finished run's result.
 #[derive(Debug)]
