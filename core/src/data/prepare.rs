@@ -165,7 +165,9 @@ fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
 fn fingerprint(inputs: &[Input], layout: &Layout) -> String {
     let mut text = format!("format {FORMAT}\n");
     for input in inputs {
-        text = format!("{text}{:?} {:?} {:?} {}\n", input.name, input.path, input.fingerprint, input.bytes);
+        // However its path is spelled, it is the same file.
+        let file = input.path.as_ref().map(|p| p.canonicalize().unwrap_or_else(|_| p.clone()));
+        text = format!("{text}{file:?} {:?} {}\n", input.fingerprint, input.bytes);
     }
     text += &layout.encoded_form();
     format!("{:032x}", xxh3_128(text.as_bytes()))

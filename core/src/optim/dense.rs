@@ -84,9 +84,9 @@ impl Rule {
         let n = weights.dims()[0];
         let g = gradient.mul_scalar(scale) + weights.clone().mul_scalar(self.l2);
         match self.kind {
-            RuleKind::Adam { step_size, beta1, beta2, inverse_c2, eps } => {
-                let m = state.clone().narrow(0, 0, n).mul_scalar(beta1) + g.clone().mul_scalar(1.0 - beta1);
-                let v = state.narrow(0, n, n).mul_scalar(beta2) + (g.clone() * g).mul_scalar(1.0 - beta2);
+            RuleKind::Adam { step_size, beta1, rest1, beta2, rest2, inverse_c2, eps } => {
+                let m = state.clone().narrow(0, 0, n).mul_scalar(beta1) + g.clone().mul_scalar(rest1);
+                let v = state.narrow(0, n, n).mul_scalar(beta2) + (g.clone() * g).mul_scalar(rest2);
                 let step = m.clone().mul_scalar(step_size) / v.clone().mul_scalar(inverse_c2).sqrt().add_scalar(eps);
                 (weights - step, Tensor::cat(vec![m, v], 0))
             }

@@ -19,7 +19,7 @@ pub struct Rule {
 }
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum RuleKind {
-    Adam { step_size: f32, beta1: f32, beta2: f32, inverse_c2: f32, eps: f32 },
+    Adam { step_size: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, inverse_c2: f32, eps: f32 },
     Adagrad { lr: f32, eps: f32 },
     Sgd { lr: f32 },
 }
@@ -58,7 +58,10 @@ impl Rule {
                     kind: RuleKind::Adam {
                         step_size: (lr * lr_scale / c1) as f32,
                         beta1: beta1 as f32,
+                        // 1 − β from f64: in f32 it would be off by 1e-5.
+                        rest1: (1.0 - beta1) as f32,
                         beta2: beta2 as f32,
+                        rest2: (1.0 - beta2) as f32,
                         inverse_c2: (1.0 / c2) as f32,
                         eps: eps as f32,
                     },
@@ -86,12 +89,12 @@ impl Rule {
         assert_eq!(weights.len(), gradient.len());
         let l2 = self.l2;
         match self.kind {
-            RuleKind::Adam { step_size, beta1, beta2, inverse_c2, eps } => {
+            RuleKind::Adam { step_size, beta1, rest1, beta2, rest2, inverse_c2, eps } => {
                 let (m, v) = state.split_at_mut(weights.len());
                 for (((w, g), m), v) in weights.iter_mut().zip(gradient).zip(m).zip(v) {
                     let g = g * scale + l2 * *w;
-                    *m = beta1 * *m + (1.0 - beta1) * g;
-                    *v = beta2 * *v + (1.0 - beta2) * g * g;
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
                     *w -= step_size * *m / ((*v * inverse_c2).sqrt() + eps);
                 }
             }
