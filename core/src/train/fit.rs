@@ -50,6 +50,14 @@ impl Fit<'_> {
         (per_epoch, per_epoch * spec.train.epochs.get() as u64)
     }
 
+    /// Rows that the steps done so far have trained on.
+    #[must_use]
+    pub fn rows_trained(&self) -> u64 {
+        let (per_epoch, _) = Self::steps(self.spec, self.data);
+        let (epochs, steps) = (self.state.step / per_epoch.max(1), self.state.step % per_epoch.max(1));
+        epochs * self.data.rows(Part::Train) + steps * self.spec.train.batch_rows.get() as u64
+    }
+
     /// Trains until done or stopped. The order of rows, masks and schedule depend on the seed and the step alone, so a run that was
     /// stopped and resumed ends, on the CPU, in the same bits.
     ///
@@ -68,9 +76,12 @@ impl Fit<'_> {
                 start: self.state.position,
                 oov_rate,
             };
-            for next in self.data.batches(Part::Train, plan) {
-                let (batch, position) = next?;
+            let mut batches = self.data.batches(Part::Train, plan);
+            loop {
+                // Waiting for a batch counts as training time.
                 let started = Instant::now();
+                let Some(next) = batches.next() else { break };
+                let (batch, position) = next?;
                 let report = self.trainer.step(&batch).map_err(|e| self.explain(e))?;
                 (self.state.step, self.state.position) = (self.trainer.step, position);
                 self.state.train_seconds += started.elapsed().as_secs_f64();
@@ -88,7 +99,7 @@ impl Fit<'_> {
                 };
                 tell(observers, &Event::Step(done))?;
                 if train.eval_every_steps > 0 && step.is_multiple_of(train.eval_every_steps) {
-                    self.evaluate(observers)?;
+                    self.evaluate(epoch, observers)?;
                     if self.out_of_patience() {
                         break;
                     }
@@ -101,11 +112,12 @@ impl Fit<'_> {
                 }
             }
             let evaluated_now = train.eval_every_steps > 0 && self.state.step.is_multiple_of(train.eval_every_steps);
-            if !evaluated_now {
-                self.evaluate(observers)?;
-            }
             (self.state.epoch, self.state.position) = (self.state.epoch + 1, 0);
-            self.checkpoint(false, observers)?;
+            if evaluated_now {
+                self.checkpoint(false, observers)?;
+            } else {
+                self.evaluate(self.state.epoch, observers)?;
+            }
         }
         self.finish()?;
         Ok(Ended::Done)
@@ -124,7 +136,7 @@ impl Fit<'_> {
     }
 
     /// Evaluates valid, compares `monitor`, writes a checkpoint. Test is never looked at here.
-    fn evaluate(&mut self, observers: &mut [&mut dyn Observer]) -> Result<()> {
+    fn evaluate(&mut self, epoch: u64, observers: &mut [&mut dyn Observer]) -> Result<()> {
         let mut is_best = false;
         if self.data.rows(Part::Valid) > 0 {
             let started = Instant::now();
@@ -133,7 +145,7 @@ impl Fit<'_> {
             self.valid_seconds += started.elapsed().as_secs_f64();
             tell(
                 observers,
-                &Event::Evaluated { step: self.state.step, epoch: self.state.epoch + 1, part: "valid", evaluation: &evaluation },
+                &Event::Evaluated { step: self.state.step, epoch, part: "valid", evaluation: &evaluation },
             )?;
             for alarm in alarms(&self.trainer.model.graph, &scores, &evaluation, "valid") {
                 tell(observers, &Event::Alarm(&alarm))?;

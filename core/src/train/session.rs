@@ -269,9 +269,7 @@ fn train(
         let event = Event::Evaluated { step: fit.state.step, epoch: fit.state.epoch, part: "test", evaluation };
         watching.iter_mut().try_for_each(|o| o.on(&event))?;
     }
-    let rows = data.dataset.rows(Part::Train) * fit.state.epoch;
-    #[allow(clippy::cast_precision_loss)]
-    let rate = rows as f64 / manifest.durations.train_seconds.max(1e-9);
+    let rate = fit.rows_trained() as f64 / manifest.durations.train_seconds.max(1e-9);
     let metrics = json!({
         "valid": valid,
         "test": test,
