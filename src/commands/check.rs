@@ -6,7 +6,6 @@ use crate::ui::{Exit, Ui, bytes, count, table};
 use anyhow::Result;
 use esmm_funnel_core::data::{Decision, Part};
 use esmm_funnel_core::device::{self, DeviceChoice};
-use esmm_funnel_core::diagnostic::Severity;
 use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::graph::words;
 use esmm_funnel_core::model::{Model, ModelPlan};
@@ -27,10 +26,9 @@ pub fn run(args: &CheckArgs, global: &Global, ui: &Ui) -> Result<Exit> {
             let store = store_dir(global);
             let encoding = encoding(ui);
             let progress = |p| encoding.prepare(p);
-            let data = load(&spec, &session(device, &store, global, &progress), ui)?;
+            let (data, lint) = load(&spec, &session(device, &store, global, &progress), ui)?;
             ui.story(&format!("{}: data ✓", path.display()));
             let (text, value) = describe(&spec, &data)?;
-            let lint = data.lint.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
             Ok((text, value, warned + lint))
         };
         match one() {

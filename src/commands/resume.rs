@@ -23,7 +23,7 @@ pub fn run(args: &ResumeArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
     let options = session(device, &store, global, &progress);
-    let data = load(&spec, &options, ui)?;
+    let (data, _) = load(&spec, &options, ui)?;
     let end = {
         let mut progress = TrainProgress::new(ui);
         resume(&spec, &folder, &data, &options, &mut [&mut progress])?

@@ -31,7 +31,7 @@ pub fn run(args: &RunArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let progress = |p| encoding.prepare(p);
     let options = SessionOptions { predictions: args.predictions, ..session(device, &store, global, &progress) };
     let data = match load(&spec, &options, ui) {
-        Ok(data) => data,
+        Ok((data, _)) => data,
         Err(error) => {
             if let Some(folder) = &folder {
                 discard_empty(folder);

@@ -1,0 +1,8 @@
+//! The command line, as a user meets it: every test runs the built program in a folder of its own.
+
+mod checks;
+mod faults;
+mod fixture;
+mod honesty;
+mod runs;
+mod shipped;
