@@ -15,7 +15,7 @@ mod schema;
 use crate::STOP;
 use crate::cli::{Cli, Command, Global, SetArgs};
 use crate::progress::RowProgress;
-use crate::ui::{Exit, Ui};
+use crate::ui::{Exit, Ui, plural};
 use anyhow::{Context, Result};
 use esmm_funnel_core::device::Chosen;
 use esmm_funnel_core::diagnostic::{Diagnostic, Severity};
@@ -62,7 +62,7 @@ fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<(LoadedDat
     let mut findings = data.lint.diagnostics.clone();
     let (_, steps) = Fit::steps(spec, &data.dataset);
     if steps < FEW_STEPS {
-        let few = Diagnostic::warning("few-steps", format!("training takes {steps} steps only, too few to learn much"));
+        let few = Diagnostic::warning("few-steps", format!("training takes {} only, too few to learn much", plural(steps, "step")));
         let remedy = format!("set `train.epochs` above {} or `train.batch_rows` below {}", spec.train.epochs, spec.train.batch_rows);
         findings.push(few.at(spec.place("train.epochs"), "").help(remedy));
     }

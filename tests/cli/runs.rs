@@ -31,7 +31,8 @@ fn texts(batch: &RecordBatch, name: &str) -> Vec<String> {
 fn a_run_leaves_everything_and_its_numbers_agree() {
     let sandbox = with_log(2000);
     sandbox.ok("run s.toml --out r --predictions");
-    for name in ["spec.toml", "resolved.toml", "run.json", "metrics.jsonl", "metrics.json", "predictions.parquet", "features/features.json"] {
+    for name in ["spec.toml", "resolved.toml", "run.json", "metrics.jsonl", "metrics.json", "predictions.parquet", "features/features.json"]
+    {
         assert!(sandbox.file("r").join(name).is_file(), "{name}");
     }
     assert_eq!(sandbox.read("r/spec.toml"), sandbox.read("s.toml"));
@@ -88,7 +89,10 @@ fn same_seed_same_run_and_the_store_is_reused() {
     assert!(model("a") == model("b"));
     sandbox.ok("run s.toml --out c --seed 2");
     assert!(model("a") != model("c"));
-    assert_eq!(sandbox.json("a/metrics.json")["test"]["click"]["full"]["rows"], sandbox.json("c/metrics.json")["test"]["click"]["full"]["rows"]);
+    assert_eq!(
+        sandbox.json("a/metrics.json")["test"]["click"]["full"]["rows"],
+        sandbox.json("c/metrics.json")["test"]["click"]["full"]["rows"]
+    );
 }
 
 #[test]

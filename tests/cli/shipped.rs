@@ -59,7 +59,10 @@ fn the_readme_s_plugin_table_is_in_step() {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(root().join("README.md"), format!("{before}<!-- plugins -->\n{table}<!-- /plugins -->{after}")).unwrap();
     }
-    assert!(found == table, "the README's table is not what `esmm-funnel list` says; `UPDATE=1 cargo test --release readme` writes it:\n{table}");
+    assert!(
+        found == table,
+        "the README's table is not what `esmm-funnel list` says; `UPDATE=1 cargo test --release readme` writes it:\n{table}"
+    );
 }
 
 #[test]

@@ -143,10 +143,7 @@ impl Fit<'_> {
             let scores = score::collect(&self.trainer.model, self.data, Part::Valid)?;
             let evaluation = score::evaluate(self.spec, &self.trainer.model.graph, self.data, &scores);
             self.valid_seconds += started.elapsed().as_secs_f64();
-            tell(
-                observers,
-                &Event::Evaluated { step: self.state.step, epoch, part: "valid", evaluation: &evaluation },
-            )?;
+            tell(observers, &Event::Evaluated { step: self.state.step, epoch, part: "valid", evaluation: &evaluation })?;
             for alarm in alarms(&self.trainer.model.graph, &scores, &evaluation, "valid") {
                 tell(observers, &Event::Alarm(&alarm))?;
                 self.alarms.push(alarm);
