@@ -25,7 +25,7 @@ fn on_csv(content: impl AsRef<[u8]>) -> String {
 fn with_line(line: &[u8]) -> Vec<u8> {
     let rows = log(100);
     let at = rows.match_indices('\n').nth(49).unwrap().0 + 1;
-    [rows[..at].as_bytes(), line, rows[at..].as_bytes()].concat()
+    [&rows.as_bytes()[..at], line, &rows.as_bytes()[at..]].concat()
 }
 
 #[test]

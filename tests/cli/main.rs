@@ -1,5 +1,7 @@
 //! The command line, as a user meets it: every test runs the built program in a folder of its own.
 
+#![allow(clippy::unwrap_used)]
+
 mod checks;
 mod faults;
 mod fixture;

@@ -41,7 +41,7 @@ impl Model {
                 })
             })
             .collect();
-        StageInput { parts }
+        StageInput::new(parts)
     }
 }
 
