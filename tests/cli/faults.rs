@@ -67,8 +67,8 @@ fn broken_lines() {
 fn labels_that_contradict_the_funnel() {
     let message = on_csv(with_line(b"1,u1,2,0.5,1,0,1\n"));
     says(&message, &["1 row", "`purchase` = 1 though `click` was not reached", "log.csv:51", "[data]", "orphan_labels = \"clear_child\""]);
-    let never: String =
-        log(200).lines().map(|l| if l.ends_with('1') { l[..l.len() - 1].to_owned() + "0\n" } else { l.to_owned() + "\n" }).collect();
+    let no_purchase = |line: &str| line.strip_suffix('1').map_or_else(|| format!("{line}\n"), |l| format!("{l}0\n"));
+    let never: String = log(200).lines().map(no_purchase).collect();
     says(&on_csv(never), &["stage `purchase`", "none of the", "has label `purchase` = 1"]);
     for policy in ["drop_row", "clear_child", "set_parent", "keep"] {
         let sandbox = Sandbox::new();

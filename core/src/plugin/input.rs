@@ -104,7 +104,7 @@ impl StageInput {
     /// # Shapes
     /// `x` is `[N, H]`, as is the result.
     #[must_use]
-    #[allow(clippy::cast_possible_truncation)]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn dropout(&self, x: Tensor<Bk, 2>, rate: f64, layer: usize) -> Tensor<Bk, 2> {
         let (Some(Noise(seed)), true) = (self.noise, rate > 0.0) else { return x };
         let [n, h] = x.dims();
