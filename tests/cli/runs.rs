@@ -51,8 +51,8 @@ fn a_run_leaves_everything_and_its_numbers_agree() {
         }
     }
     // Raw rows through `predict`, from CSV and from Parquet, without labels: the very numbers of the test part.
-    let stripped: String = log(2000).lines().map(|l| format!("{}\n", l.rsplitn(3, ',').nth(2).unwrap())).collect();
-    sandbox.write("new.csv", stripped);
+    let stripped: Vec<String> = log(2000).lines().map(|l| l.rsplitn(3, ',').nth(2).unwrap().to_owned()).collect();
+    sandbox.write("new.csv", stripped.join("\n"));
     sandbox.ok("predict r --data new.csv --out p.parquet");
     sandbox.ok("predict r --data new.csv --out p.csv");
     let (all, test) = (parquet(&sandbox.file("p.parquet")), parquet(&sandbox.file("r/predictions.parquet")));
@@ -122,7 +122,7 @@ fn early_stopping_keeps_the_best_on_valid() {
         .map(|l| (l["step"].as_u64().unwrap(), l["logloss"].as_f64().unwrap()))
         .collect();
     let best = valid.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-    assert_eq!(valid.last().unwrap().1 > best.1, true, "{valid:?}");
+    assert!(valid.last().unwrap().1 > best.1, "{valid:?}");
     assert_eq!(valid.len() - 1 - valid.iter().position(|v| v == best).unwrap(), 2, "two evaluations after the best one: {valid:?}");
     assert_eq!(sandbox.json("r/checkpoints/index.json")["final"], format!("step-{:08}", best.0));
     assert_eq!(sandbox.json("r/metrics.json")["valid"]["purchase"]["full"]["logloss"], best.1, "the result is the best checkpoint's");
