@@ -117,6 +117,7 @@ fn decision(decision: Decision) -> &'static str {
         Decision::Take(FeatureKind::Id) => "id",
         Decision::Take(FeatureKind::Bag) => "bag",
         Decision::Take(FeatureKind::Number) => "number",
+        Decision::Take(FeatureKind::Cross) => "cross",
         Decision::LeaveOut => "left out",
     }
 }
