@@ -77,12 +77,8 @@ fn warnings_are_an_error_only_when_denied() {
 fn list_names_every_plugin_once_in_order() {
     let t = Sandbox::new();
     let json = t.ok("list --format json").json();
-    let names: Vec<(String, String)> = json
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|p| (p["kind"].as_str().unwrap().to_owned(), p["name"].as_str().unwrap().to_owned()))
-        .collect();
+    let names: Vec<(String, String)> =
+        json.as_array().unwrap().iter().map(|p| (p["kind"].as_str().unwrap().to_owned(), p["name"].as_str().unwrap().to_owned())).collect();
     for known in [("tower", "mlp"), ("encoder", "concat"), ("objective", "entire_space"), ("source", "csv"), ("source", "synthetic")] {
         assert!(names.contains(&(known.0.into(), known.1.into())), "{known:?}");
     }

@@ -46,7 +46,11 @@ fn shipped(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
     }
     let there = fs::read_to_string(path).unwrap_or_default();
-    assert!(there == text, "`{}` is not what the program prints; `UPDATE=1 cargo test --release --test shipped` rewrites it", path.display());
+    assert!(
+        there == text,
+        "`{}` is not what the program prints; `UPDATE=1 cargo test --release --test shipped` rewrites it",
+        path.display()
+    );
 }
 
 #[test]

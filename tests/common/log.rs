@@ -29,7 +29,7 @@ pub const SPEC: &str = r#"[funnel]
 chain = "impression -> click -> purchase"
 
 [defaults]
-tower = { kind = "mlp", hidden = [8, 4] }
+tower = { kind = "mlp", hidden = [16, 8] }
 
 [data]
 source = { kind = "csv", files = ["train.csv"] }
@@ -65,10 +65,12 @@ transform = "log1p"
 
 [embedding]
 dim = 4
+optimizer = { kind = "adam", lr = 5e-3 }
 
 [train]
 batch_rows = 128
 epochs = 2
+optimizer = { kind = "adam", lr = 5e-3 }
 "#;
 
 /// A generator of numbers that needs no crate (Knuth's MMIX constants).

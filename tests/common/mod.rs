@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod log;
+pub mod table;
 
 use serde_json::Value;
 use std::fmt;
@@ -157,7 +158,13 @@ impl Ran {
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code.map_or_else(|| "signal".into(), |c| c.to_string());
-        write!(f, "$ esmm-funnel {}\nexit: {code}\n--- stdout\n{}\n--- stderr\n{}", self.args, self.stdout.trim_end(), self.stderr.trim_end())
+        write!(
+            f,
+            "$ esmm-funnel {}\nexit: {code}\n--- stdout\n{}\n--- stderr\n{}",
+            self.args,
+            self.stdout.trim_end(),
+            self.stderr.trim_end()
+        )
     }
 }
 
