@@ -23,7 +23,7 @@ fn a_run_folder_holds_everything() {
     assert!(leftovers.is_empty(), "{leftovers:?}");
 
     assert_eq!(t.bytes("run/spec.toml"), std::fs::read(format!("{PROJECT}/funnels/ctr_cvr.toml")).unwrap());
-    says(&t.text("run/resolved.toml"), &["hidden = [8]  # --set", "batch_rows = 1024", "# default", "ctr_cvr.toml:"]);
+    says(&t.text("run/resolved.toml"), &["hidden = [8]  # --set", "batch_rows = 256", "# default", "ctr_cvr.toml:"]);
     let run = t.json("run/run.json");
     assert_eq!((run["status"].as_str(), run["seed"].as_u64(), run["device"].as_str()), (Some("finished"), Some(1), Some("cpu")));
     assert_eq!((run["steps"].as_u64(), run["data"]["rows"].as_u64()), (run["total_steps"].as_u64(), Some(20_000)));
@@ -193,7 +193,7 @@ fn the_store_is_made_once_and_can_be_deleted() {
     t.ok("run log.toml --out a");
     assert!(reused(""), "made by the run");
     assert!(reused("--set train.epochs=9 --set feature.price.transform=none --set feature.item.min_count=9"), "what does not matter");
-    assert!(!reused("--set feature.price.columns=[]"), "other columns");
+    assert!(!reused("--set data.keys=[\"id\"]"), "other columns");
     assert!(!reused("--store other"), "another place");
     let before = t.json("a/metrics.json")["test"].clone();
     std::fs::remove_dir_all(t.path(".esmm-store")).unwrap();

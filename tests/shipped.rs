@@ -30,7 +30,7 @@ fn every_funnel_passes_check_and_trains() {
         let (spec, name) = (spec.display(), spec.file_stem().unwrap().to_string_lossy().into_owned());
         let small = if text.contains("kind = \"synthetic\"") { SMALL } else { "" };
         t.ok(&format!("check {spec} {small} --deny-warnings"));
-        t.ok(&format!("run {spec} {small} --set train.epochs=1 --out {name} -q"));
+        t.ok(&format!("run {spec} {small} --out {name} -q"));
         let run = t.json(&format!("{name}/run.json"));
         assert!(run["steps"].as_u64() > Some(3), "{name}: {}", run["steps"]);
         let test = &t.json(&format!("{name}/metrics.json"))["test"];

@@ -83,20 +83,21 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
     }
     let cost = cost(spec, data);
     text += &format!(
-        "\n{} table rows × {} = {} of weights + {} of optimiser state; about {} of memory at the peak; {} steps of {} rows",
+        "\n{} table rows × {} = {} of weights + {} of optimiser state; about {} of memory at the peak; {} step{} of {} rows",
         count(cost.plan.table_rows as u64),
         spec.embedding.dim,
         bytes(cost.plan.table_bytes as u64),
         bytes(cost.plan.state_bytes as u64),
         bytes(cost.peak),
         count(cost.steps),
+        if cost.steps == 1 { "" } else { "s" },
         count(spec.train.batch_rows.get() as u64),
     );
     let parts: serde_json::Map<String, Value> = Part::ALL
         .iter()
         .map(|part| {
             let reached: serde_json::Map<String, Value> =
-                graph.nodes.iter().zip(&data.dataset.counts(*part).labels).map(|(n, c)| (n.name.clone(), json!(c))).collect();
+                graph.nodes.iter().zip(&data.dataset.counts(*part).space_positives).map(|(n, c)| (n.name.clone(), json!(c))).collect();
             (part.name().to_owned(), json!({ "rows": data.dataset.rows(*part), "reached": reached }))
         })
         .collect();
@@ -150,7 +151,7 @@ fn parts_text(data: &LoadedData) -> String {
         .iter()
         .map(|part| {
             let counts = data.dataset.counts(*part);
-            let rates = counts.labels.iter().enumerate().map(|(s, n)| match counts.rate(s) {
+            let rates = counts.space_positives.iter().enumerate().map(|(s, n)| match counts.rate(s) {
                 None => count(*n),
                 Some(rate) => format!("{} ({:.2} %)", count(*n), 100.0 * rate),
             });

@@ -15,7 +15,8 @@ use std::process::{Child, Command, Output, Stdio};
 /// Folder of the project.
 pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 /// Makes a shipped, synthetic funnel small.
-pub const SMALL: &str = "--set data.source.rows=20000 --set defaults.tower.hidden=[8] --set embedding.dim=4 --set train.batch_rows=1024";
+pub const SMALL: &str =
+    "--set data.source.rows=20000 --set defaults.tower.hidden=[8] --set embedding.dim=4 --set train.batch_rows=256 --set train.epochs=2";
 
 /// A folder that goes when the test ends, and the program run inside it.
 pub struct Sandbox {

@@ -295,8 +295,13 @@ fn describe(data: &LoadedData) -> DataManifest {
     let meta = data.prepared.store.meta();
     let inputs = meta.inputs.iter().map(|i| InputManifest { name: i.name.clone(), bytes: i.bytes, fingerprint: i.fingerprint.clone() });
     let parts = Part::ALL.into_iter().map(|part| {
-        let reached: serde_json::Map<String, Value> =
-            data.graph.nodes.iter().zip(&data.dataset.counts(part).labels).map(|(n, count)| (n.name.clone(), json!(count))).collect();
+        let reached: serde_json::Map<String, Value> = data
+            .graph
+            .nodes
+            .iter()
+            .zip(&data.dataset.counts(part).space_positives)
+            .map(|(n, count)| (n.name.clone(), json!(count)))
+            .collect();
         (part.name().to_owned(), json!({ "rows": data.dataset.rows(part), "reached": reached }))
     });
     DataManifest {
