@@ -13,6 +13,7 @@ mod progress;
 mod ui;
 
 use clap::Parser;
+use esmm_funnel_core::data::Stopped;
 use esmm_funnel_plugins as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,15 +33,16 @@ pub fn main() -> ExitCode {
     // Without a handler Ctrl-C just ends the program, which loses no checkpoint.
     let _ = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::abort();
+            #[allow(clippy::exit)]
+            std::process::exit(130);
         }
     });
     let result = catch_fault(|| commands::dispatch(cli, &ui));
     match result {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) if STOP.load(Ordering::Relaxed) && error.chain().any(|e| e.to_string().contains("interrupted")) => {
-            ui.story("interrupted");
+        Err(error) if error.downcast_ref::<Stopped>().is_some() => {
+            ui.story(&ui::chain(&error));
             ui::Exit::Interrupted.into()
         }
         Err(error) => {

@@ -1,7 +1,7 @@
 //! `eval`: the test part of a finished run, or all rows of other files.
 
 use super::metrics_text::metrics_text;
-use super::{RUNS, encoding, expectations, gates, store_dir};
+use super::{RUNS, check_targets, encoding, expectations, gates, store_dir};
 use crate::STOP;
 use crate::cli::{EvalArgs, Global};
 use crate::ui::{Exit, Ui};
@@ -17,6 +17,7 @@ pub fn run(args: &EvalArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
     let folder = find_run(&args.run, Path::new(RUNS))?;
     let scorer = Scorer::open(&folder, &cpu())?;
+    check_targets(&expectations, &scorer.spec)?;
     let store = store_dir(global);
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);

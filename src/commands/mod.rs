@@ -16,8 +16,9 @@ use crate::STOP;
 use crate::cli::{Cli, Command, Global, SetArgs};
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, plural};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use esmm_funnel_core::device::Chosen;
+use esmm_funnel_core::diagnostic::suggest::did_you_mean;
 use esmm_funnel_core::diagnostic::{Diagnostic, Severity};
 use esmm_funnel_core::metrics::{Evaluation, Expectation};
 use esmm_funnel_core::spec::{self, Spec};
@@ -101,6 +102,18 @@ fn encoding(ui: &Ui) -> RowProgress<'_> {
 /// Parses `--fail-if`, each naming what is wrong with it.
 fn expectations(texts: &[String]) -> Result<Vec<Expectation>> {
     texts.iter().map(|t| Expectation::parse(t).map_err(|e| anyhow::anyhow!("`--fail-if {t}`: {e}"))).collect()
+}
+
+/// Before any work: gates are about stages and outcomes that there are.
+fn check_targets(expectations: &[Expectation], spec: &Spec) -> Result<()> {
+    let names: Vec<&str> = spec.stages.iter().map(|s| s.name.as_str()).chain(spec.outcomes.iter().map(|o| o.name.as_str())).collect();
+    match expectations.iter().find(|e| !names.contains(&e.target())) {
+        None => Ok(()),
+        Some(e) => {
+            let hint = did_you_mean(e.target(), &names).map(|h| format!("; {h}")).unwrap_or_default();
+            bail!("`--fail-if {e}`: no stage or outcome `{}`{hint}; there are: {}", e.target(), names.join(", "))
+        }
+    }
 }
 
 /// Evaluates the gates: 1 if one of them fails.

@@ -1,7 +1,7 @@
 //! `resume`: go on with a run that was stopped, with the spec of the run.
 
 use super::run::{answer, choose};
-use super::{RUNS, encoding, expectations, gates, load, session, store_dir};
+use super::{RUNS, check_targets, encoding, expectations, gates, load, session, store_dir};
 use crate::cli::{Global, ResumeArgs};
 use crate::progress::TrainProgress;
 use crate::ui::{Exit, Ui};
@@ -18,6 +18,7 @@ pub fn run(args: &ResumeArgs, global: &Global, ui: &Ui) -> Result<Exit> {
         bail!("the run `{}` is finished; there is nothing to resume", folder.path.display());
     }
     let spec = spec::load(&folder.file(names::RESOLVED), &[])?.spec;
+    check_targets(&expectations, &spec)?;
     let device = choose(args.device, ui)?;
     let store = store_dir(global);
     let encoding = encoding(ui);

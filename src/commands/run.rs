@@ -1,7 +1,7 @@
 //! `run`: train a funnel and evaluate it.
 
 use super::metrics_text::metrics_text;
-use super::{RUNS, check, encoding, expectations, gates, load, load_spec, session, store_dir};
+use super::{RUNS, check, check_targets, encoding, expectations, gates, load, load_spec, session, store_dir};
 use crate::cli::{Global, RunArgs};
 use crate::progress::TrainProgress;
 use crate::ui::{Exit, Ui, count};
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 pub fn run(args: &RunArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
     let (spec, _) = load_spec(&args.spec.spec, &args.spec.set, args.seed, ui)?;
+    check_targets(&expectations, &spec)?;
     let device = choose(args.device, ui)?;
     if args.repeat == Some(0) {
         bail!("`--repeat 0` trains nothing; give 1 or more");

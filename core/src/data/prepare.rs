@@ -49,9 +49,9 @@ pub struct PrepareOptions<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// [`PrepareOptions::stop`] was set.
+/// The caller asked to stop, and nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("stopped while preparing the data")]
+#[error("interrupted")]
 pub struct Stopped;
 
 /// Data ready to be trained on.

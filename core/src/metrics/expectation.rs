@@ -42,6 +42,12 @@ impl Expectation {
         Ok(Self { path: path.to_owned(), comparison, number })
     }
 
+    /// The stage or outcome it is about.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.path.rsplitn(3, '.').last().unwrap_or_default()
+    }
+
     /// Whether it is so.
     ///
     /// # Errors
@@ -49,7 +55,7 @@ impl Expectation {
     pub fn holds(&self, evaluation: &Evaluation) -> anyhow::Result<bool> {
         let Some(value) = evaluation.get(&self.path) else {
             let paths: Vec<String> = evaluation.summaries().map(|(stage, space, _)| format!("{stage}.{space}")).collect();
-            anyhow::bail!("`{}` has no value; there are: {}", self.path, paths.join(", "));
+            anyhow::bail!("`{}` has no value here; there are: {}", self.path, paths.join(", "));
         };
         Ok(match self.comparison {
             Comparison::Less => value < self.number,

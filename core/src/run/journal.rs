@@ -43,7 +43,7 @@ pub struct Journal {
     file: File,
 }
 impl Journal {
-    /// Opens it to go on after `step`: lines beyond it, from before an interruption, are taken out.
+    /// Opens it to go on after `step`: lines beyond it, from before an interruption, are taken out, and those of test, which end a run.
     ///
     /// # Errors
     /// The file system.
@@ -52,7 +52,7 @@ impl Journal {
         let kept: String = fs::read_to_string(&path)
             .unwrap_or_default()
             .lines()
-            .filter(|l| serde_json::from_str::<Line>(l).is_ok_and(|l| l.step <= step))
+            .filter(|l| serde_json::from_str::<Line>(l).is_ok_and(|l| l.step <= step && l.part != "test"))
             .flat_map(|l| [l, "\n"])
             .collect();
         super::replace_file(&path, |w| Ok(w.write_all(kept.as_bytes())?))?;

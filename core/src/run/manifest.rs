@@ -87,6 +87,9 @@ pub struct Manifest {
     pub dense_params: usize,
     /// Rows of all tables.
     pub table_rows: usize,
+    /// Whether the test part's predictions were asked for.
+    #[serde(default)]
+    pub predictions: bool,
     /// The data.
     pub data: DataManifest,
     /// How long it took.

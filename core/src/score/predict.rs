@@ -2,12 +2,12 @@
 
 use super::{Scorer, Sink};
 use crate::data::source::SharedSource;
-use crate::data::{Dataset, Part, RawEncoder};
+use crate::data::{Dataset, Part, RawEncoder, Stopped};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
 use crate::graph::words::prediction_columns;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Float64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -45,7 +45,7 @@ impl Scorer {
         for (i, input) in source.inputs()?.iter().enumerate() {
             for chunk in source.read(i, &columns)? {
                 if stop.load(Ordering::Relaxed) {
-                    bail!("interrupted; nothing was written to `{}`", out.display());
+                    return Err(Stopped).with_context(|| format!("nothing was written to `{}`", out.display()));
                 }
                 let chunk = chunk?;
                 let encoded = encoder.encode(&chunk, input)?;

@@ -14,8 +14,15 @@ use std::path::{Path, PathBuf};
 /// An open file of predictions.
 pub struct Sink {
     path: PathBuf,
-    aside: PathBuf,
+    aside: Aside,
     writer: Writer,
+}
+/// The file before it is whole; removed unless it gets its name.
+struct Aside(PathBuf);
+impl Drop for Aside {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
 }
 enum Writer {
     Csv(Box<csv::Writer<BufWriter<File>>>),
@@ -34,7 +41,8 @@ impl Sink {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let aside = path.with_file_name(format!(".{name}.partial"));
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        let open = || File::create(&aside).with_context(|| format!("creating `{}`", path.display()));
+        let aside = Aside(aside);
+        let open = || File::create(&aside.0).with_context(|| format!("creating `{}`", path.display()));
         let writer = match ending.as_str() {
             "csv" => {
                 let mut writer = csv::Writer::from_writer(BufWriter::new(open()?));
@@ -73,8 +81,8 @@ impl Sink {
                 Writer::Parquet(writer) => drop(writer.close()?),
                 Writer::Csv(mut writer) => writer.flush()?,
             }
-            File::open(&aside)?.sync_all()?;
-            Ok(std::fs::rename(&aside, &path)?)
+            File::open(&aside.0)?.sync_all()?;
+            Ok(std::fs::rename(&aside.0, &path)?)
         };
         close().with_context(|| format!("writing `{}`", path.display()))
     }

@@ -14,7 +14,7 @@ pub fn alarms(graph: &Graph, scores: &Scores, evaluation: &Evaluation, part: &st
         let name = &node.name;
         let (low, high) = scores.logits[s].iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), z| (l.min(*z), h.max(*z)));
         if scores.logits[s].len() > 1 && high - low < 1e-6 {
-            found.push(format!("stage `{name}` predicts the same for every row of {part} (logit {high:.4}): its tower has collapsed"));
+            found.push(format!("stage `{name}` predicts the same for every row of {part}: its tower has collapsed"));
         }
         let Some(pcoc) = evaluation.get(&format!("{name}.conditional.pcoc")) else { continue };
         if !(1.0 / OFF..=OFF).contains(&pcoc) {

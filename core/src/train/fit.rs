@@ -9,7 +9,7 @@ use crate::model::StepInput;
 use crate::run::{Checkpoint, CheckpointIndex, CheckpointState, RunFolder};
 use crate::score;
 use crate::spec::Spec;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -65,7 +65,8 @@ impl Fit<'_> {
     /// A loss that is not finite, a checkpoint that cannot be written, rows that cannot be read.
     pub fn run(&mut self, observers: &mut [&mut dyn Observer]) -> Result<Ended> {
         let (train, epochs) = (&self.spec.train, self.spec.train.epochs.get() as u64);
-        let (_, total_steps) = Self::steps(self.spec, self.data);
+        let (per_epoch, total_steps) = Self::steps(self.spec, self.data);
+        ensure!(per_epoch > 0, "there is no row to train on");
         #[allow(clippy::cast_possible_truncation)]
         let oov_rate = self.spec.embedding.oov_rate as f32;
         let names: Vec<String> = self.spec.stages.iter().map(|s| s.name.clone()).collect();
@@ -98,25 +99,23 @@ impl Fit<'_> {
                     logits: &report.logits,
                 };
                 tell(observers, &Event::Step(done))?;
-                if train.eval_every_steps > 0 && step.is_multiple_of(train.eval_every_steps) {
+                let ends_epoch = step == epoch * per_epoch;
+                if ends_epoch {
+                    (self.state.epoch, self.state.position) = (epoch, 0);
+                }
+                // One checkpoint a step at most: none is ever replaced while it is the latest.
+                let stopped = self.stop.load(Ordering::Relaxed);
+                if ends_epoch || due(train.eval_every_steps, step) {
                     self.evaluate(epoch, observers)?;
-                    if self.out_of_patience() {
-                        break;
-                    }
-                } else if train.checkpoint_every_steps > 0 && step.is_multiple_of(train.checkpoint_every_steps) {
+                } else if stopped || due(train.checkpoint_every_steps, step) {
                     self.checkpoint(false, observers)?;
                 }
-                if self.stop.load(Ordering::Relaxed) {
-                    self.checkpoint(false, observers)?;
+                if stopped {
                     return Ok(Ended::Interrupted);
                 }
-            }
-            let evaluated_now = train.eval_every_steps > 0 && self.state.step.is_multiple_of(train.eval_every_steps);
-            (self.state.epoch, self.state.position) = (self.state.epoch + 1, 0);
-            if evaluated_now {
-                self.checkpoint(false, observers)?;
-            } else {
-                self.evaluate(self.state.epoch, observers)?;
+                if self.out_of_patience() {
+                    break;
+                }
             }
         }
         self.finish()?;
@@ -146,7 +145,9 @@ impl Fit<'_> {
             tell(observers, &Event::Evaluated { step: self.state.step, epoch, part: "valid", evaluation: &evaluation })?;
             for alarm in alarms(&self.trainer.model.graph, &scores, &evaluation, "valid") {
                 tell(observers, &Event::Alarm(&alarm))?;
-                self.alarms.push(alarm);
+                if !self.alarms.contains(&alarm) {
+                    self.alarms.push(alarm);
+                }
             }
             is_best = self.compare(&evaluation);
         }
@@ -206,6 +207,11 @@ impl Fit<'_> {
         let message = format!("{not_finite}; {good}; {remedy}");
         error.context(message)
     }
+}
+
+/// Whether something that happens every so many steps (0: never) is due after `step`.
+fn due(every: u64, step: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
 }
 
 fn tell(observers: &mut [&mut dyn Observer], event: &Event<'_>) -> Result<()> {

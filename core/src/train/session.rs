@@ -37,7 +37,7 @@ pub struct SessionOptions<'a> {
     pub stop: &'a AtomicBool,
     /// Called while data are encoded.
     pub progress: &'a dyn Fn(PrepareProgress),
-    /// Write the test part's predictions.
+    /// Write the test part's predictions; a run that is resumed does what it was started for.
     pub predictions: bool,
 }
 
@@ -146,6 +146,7 @@ pub fn start(
         total_steps,
         dense_params: trainer.model.dense_params(),
         table_rows: trainer.model.embeddings.iter().map(crate::embedding::Tables::rows).sum(),
+        predictions: options.predictions,
         data: describe(data),
         durations: Durations { prepare_seconds: data.seconds, ..Durations::default() },
         resumed: 0,
@@ -245,7 +246,6 @@ fn train(
     manifest.durations.train_seconds = fit.state.train_seconds;
     manifest.durations.valid_seconds += fit.valid_seconds;
     manifest.alarms = std::mem::take(&mut fit.alarms);
-    manifest.alarms.dedup();
     if ended? == Ended::Interrupted {
         return Ok(SessionEnd::Interrupted { step: fit.state.step });
     }
@@ -256,8 +256,13 @@ fn train(
             return Ok(None);
         }
         let scores = score::collect(&fit.trainer.model, &data.dataset, part)?;
-        if part == Part::Test && options.predictions {
-            score::write_predictions(&data.dataset, &data.graph, part, &scores.logits, &folder.file(names::PREDICTIONS))?;
+        if part == Part::Test && manifest.predictions {
+            let out = folder.file(names::PREDICTIONS);
+            if out.exists() {
+                // From just before a crash: this run has not finished.
+                std::fs::remove_file(&out).with_context(|| format!("removing `{}`", out.display()))?;
+            }
+            score::write_predictions(&data.dataset, &data.graph, part, &scores.logits, &out)?;
         }
         Ok(Some(score::evaluate(spec, &data.graph, &data.dataset, &scores)))
     };
@@ -266,7 +271,8 @@ fn train(
     let test = part(Part::Test)?;
     manifest.durations.test_seconds = started.elapsed().as_secs_f64();
     if let Some(evaluation) = &test {
-        let event = Event::Evaluated { step: fit.state.step, epoch: fit.state.epoch, part: "test", evaluation };
+        let epoch = fit.state.epoch + u64::from(fit.state.position > 0);
+        let event = Event::Evaluated { step: fit.state.step, epoch, part: "test", evaluation };
         watching.iter_mut().try_for_each(|o| o.on(&event))?;
     }
     let rate = fit.rows_trained() as f64 / manifest.durations.train_seconds.max(1e-9);

@@ -39,8 +39,7 @@ impl SourceSettings for Csv {
     const PATH_KEYS: &'static [&'static str] = &["files"];
 
     fn open(&self, files: Option<&[PathBuf]>, _stages: &[String]) -> anyhow::Result<SharedSource> {
-        let given: Option<Vec<String>> = files.map(|f| f.iter().map(|p| p.display().to_string()).collect());
-        let paths = expand(given.as_deref().unwrap_or(&self.files), "csv", "csv")?;
+        let paths = expand(files, &self.files, "csv", "csv")?;
         let delimiter = match self.delimiter.as_deref().map(str::as_bytes) {
             None => None,
             Some([one]) => Some(*one),

@@ -19,8 +19,12 @@ pub(crate) fn fault(id: &'static str, message: impl Into<String>, help: &str) ->
     Diagnostics::from(if help.is_empty() { finding } else { finding.help(help) }).into()
 }
 
-/// The files that paths and globs name, each once: globs in the order given, the files of one sorted.
-pub(crate) fn expand(files: &[String], kind: &str, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// The files that paths and globs name, each once: globs in the order given, the files of one sorted. `given` ones stand in for those of
+/// the settings.
+pub(crate) fn expand(given: Option<&[PathBuf]>, files: &[String], kind: &str, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let count_from = if given.is_some() { "the working directory" } else { "the folder of the file that states them" };
+    let given: Option<Vec<String>> = given.map(|f| f.iter().map(|p| p.display().to_string()).collect());
+    let files = given.as_deref().unwrap_or(files);
     if files.is_empty() {
         return Err(fault("no-files", format!("the `{kind}` source needs `files`"), &format!("for example `files = [\"log.{ending}\"]`")));
     }
@@ -43,7 +47,7 @@ pub(crate) fn expand(files: &[String], kind: &str, ending: &str) -> anyhow::Resu
         matched.retain(|p| p.is_file());
         if matched.is_empty() {
             let message = if is_glob { format!("no file matches `{pattern}`") } else { format!("no file `{pattern}`") };
-            return Err(fault("no-files", message, "relative paths count from the folder of the file that states them"));
+            return Err(fault("no-files", message, &format!("relative paths count from {count_from}")));
         }
         matched.sort();
         matched.retain(|p| !found.contains(p));

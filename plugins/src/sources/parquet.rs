@@ -33,8 +33,7 @@ impl SourceSettings for Parquet {
     const PATH_KEYS: &'static [&'static str] = &["files"];
 
     fn open(&self, files: Option<&[PathBuf]>, _stages: &[String]) -> anyhow::Result<SharedSource> {
-        let given: Option<Vec<String>> = files.map(|f| f.iter().map(|p| p.display().to_string()).collect());
-        Ok(Arc::new(ParquetSource { paths: expand(given.as_deref().unwrap_or(&self.files), "parquet", "parquet")?, read: Arc::default() }))
+        Ok(Arc::new(ParquetSource { paths: expand(files, &self.files, "parquet", "parquet")?, read: Arc::default() }))
     }
 }
 register_source!("parquet", Parquet);
