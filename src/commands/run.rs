@@ -12,7 +12,7 @@ use esmm_funnel_core::metrics::{Evaluation, mean_std};
 use esmm_funnel_core::run::{RunFolder, names, replace_file};
 use esmm_funnel_core::spec::Spec;
 use esmm_funnel_core::train::events::Observer;
-use esmm_funnel_core::train::session::{Finished, LoadedData, SessionEnd, SessionOptions, start};
+use esmm_funnel_core::train::session::{Finished, LoadedData, Session, SessionEnd, SessionOptions};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,7 @@ fn one(
     let end = {
         let mut progress = TrainProgress::new(ui);
         let observers: &mut [&mut dyn Observer] = &mut [&mut progress];
-        start(spec, &text, folder, data, options, observers)?
+        Session { spec, folder, data, options }.start(&text, observers)?
     };
     match end {
         SessionEnd::Interrupted { step } => {

@@ -1,7 +1,7 @@
 //! What all tests of the command line share: a folder of their own, the built program in it, and small funnels to train on.
 
 // Every test file is a crate of its own and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 pub mod log;
 pub mod table;
