@@ -5,12 +5,12 @@ use crate::data::Fields;
 use crate::device::{Bk, Device};
 use crate::embedding::Tables;
 use crate::graph::Graph;
+use crate::plugin::module::seeded;
 use crate::plugin::registry::{self, Kind};
 use crate::plugin::{Build, EncoderShape, LossWords, Objective, PartShape, StageShape};
 use crate::spec::{Component, InitBias, Spec};
 use anyhow::{Context, Result, bail};
 use burn::prelude::*;
-use std::sync::{Mutex, PoisonError};
 
 /// What a model is made of, before it is made: enough to say what it will cost.
 #[derive(Debug, Clone)]
@@ -51,9 +51,6 @@ impl ModelPlan {
     }
 }
 
-/// Burn's generator of initial values is global to the process: whoever seeds it must draw before anyone else does.
-static DRAWING: Mutex<()> = Mutex::new(());
-
 impl Model {
     /// What the loss terms of a spec are, for `check`.
     ///
@@ -80,9 +77,8 @@ impl Model {
             .map(|i| Tables::new(&fields.tables, dim, spec.embedding.init_std, spec.train.seed.wrapping_add(i << 32)))
             .collect();
 
-        let drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
         let on = if autodiff { Device::autodiff(device.clone()) } else { device.clone() };
-        <Bk as Backend>::seed(&on, spec.train.seed);
+        let drawing = seeded(&on, spec.train.seed);
         let stages: Vec<String> = spec.stages.iter().map(|s| s.name.clone()).collect();
         let (encoder, parts) = match plugin(Kind::Encoder, &spec.encoder)?.build {
             Build::Encoder(e) => (e.build)(&spec.encoder.settings, &EncoderShape { stages, parts }, &on),

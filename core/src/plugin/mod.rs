@@ -1,5 +1,6 @@
 //! The public traits, the registry, the register macros and the conformance kit.
 
+pub mod conformance;
 pub mod encoder;
 pub mod input;
 pub mod module;

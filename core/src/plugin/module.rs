@@ -10,9 +10,20 @@ use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Parameters by path, e.g. `layers.0.weight`.
 pub type Named = BTreeMap<String, TensorData>;
+
+/// Burn's generator of initial values is global to the process: whoever seeds it must draw before anyone else does.
+static DRAWING: Mutex<()> = Mutex::new(());
+
+/// Seeds what is drawn on `device` while the guard lives; others who draw wait.
+pub(crate) fn seeded(device: &Device, seed: u64) -> MutexGuard<'static, ()> {
+    let drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+    <Bk as Backend>::seed(device, seed);
+    drawing
+}
 
 /// A module that is its own inner module: on [`Bk`] the autodiff and the inner backend are one type.
 pub trait PlainModule: AutodiffModule<Bk, InnerModule = Self> + Sync + 'static {}
@@ -39,6 +50,8 @@ pub trait DynModule: Send + Sync {
     fn step(&mut self, gradients: GradientsParams, state: &mut DenseState, step: DenseStep<'_>);
     /// Copies of all parameters.
     fn tensors(&self) -> Named;
+    /// Names of the parameters that training moves: all but those that were built without a gradient. None without autodiff.
+    fn trained(&self) -> Vec<String>;
     /// Replaces all parameters.
     ///
     /// # Errors
@@ -94,6 +107,11 @@ impl<M: PlainModule> DynModule for Slot<M> {
         self.get().visit(&mut names);
         names.found
     }
+    fn trained(&self) -> Vec<String> {
+        let mut names = Names::default();
+        self.get().visit(&mut names);
+        names.trained
+    }
     fn load(&mut self, tensors: Named) -> Result<()> {
         let mut load = Load { path: Path::default(), tensors, faults: Vec::new() };
         self.map(&mut load);
@@ -121,6 +139,7 @@ struct Names {
     path: Path,
     with_data: bool,
     found: Named,
+    trained: Vec<String>,
 }
 impl ModuleVisitor<Bk> for Names {
     fn enter_module(&mut self, name: &str, _: &str) {
@@ -131,6 +150,9 @@ impl ModuleVisitor<Bk> for Names {
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Bk, D>>) {
         let value = param.val();
+        if value.is_require_grad() {
+            self.trained.push(self.path.name());
+        }
         if self.with_data {
             self.found.insert(self.path.name(), value.into_data());
         }
