@@ -63,7 +63,10 @@ fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<LoadedData
     ui.findings(&data.lint.diagnostics);
     let (_, steps) = Fit::steps(spec, &data.dataset);
     if steps < FEW_STEPS {
-        let few = Diagnostic::warning("few-steps", format!("training will take {steps} steps only, too few to learn much"));
+        let few = Diagnostic::warning(
+            "few-steps",
+            format!("training will take {steps} step{} only, too few to learn much", if steps == 1 { "" } else { "s" }),
+        );
         ui.findings(&[few
             .at(spec.place("train.epochs"), "")
             .help(format!("set `train.epochs` above {} or `train.batch_rows` below {}", spec.train.epochs, spec.train.batch_rows))]);
