@@ -1,6 +1,8 @@
 //! What a user does wrong, or a machine does to them: one clear message that names the file, the line, the key and the remedy, exit code 2,
 //! and nothing that existed is harmed.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod common;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
@@ -181,6 +183,9 @@ fn a_run_folder_that_exists_is_left_alone() {
     std::fs::create_dir(t.path("papers")).unwrap();
     t.write("papers/thesis.txt", "do not lose");
     says(&t.fails("run log.toml --out papers"), &["`papers` is not empty"]);
+    let unfinished = t.text("run/run.json").replace("\"finished\"", "\"interrupted\"");
+    t.write("run/run.json", unfinished);
+    says(&t.fails("run log.toml --out run"), &["holds a run that is not finished", "`esmm-funnel resume run`"]);
     says(&t.fails("run log.toml --out log.toml"), &["`log.toml` is a file"]);
     assert_eq!(t.text("papers/thesis.txt"), "do not lose");
     // An empty folder is fine, and stays if nothing came of the run.
