@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use esmm_funnel_core::device::{DeviceChoice, choose};
 use esmm_funnel_core::run::RunFolder;
 use esmm_funnel_core::spec;
-use esmm_funnel_core::train::session::{SessionEnd, SessionOptions, load_data, start};
+use esmm_funnel_core::train::session::{Session, SessionEnd, SessionOptions, load_data};
 use esmm_funnel_plugins as _; // links the built-in towers, encoders, objectives and sources
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -36,7 +36,8 @@ fn main() -> Result<()> {
     };
     let data = load_data(&spec, &options)?;
     let folder = RunFolder::create(Path::new(&folder))?;
-    let SessionEnd::Finished(finished) = start(&spec, SPEC.as_bytes(), &folder, &data, &options, &mut [])? else { bail!("stopped") };
+    let session = Session { spec: &spec, folder: &folder, data: &data, options: &options };
+    let SessionEnd::Finished(finished) = session.start(SPEC.as_bytes(), &mut [])? else { bail!("stopped") };
     let Some(test) = &finished.test else { bail!("no test rows") };
     for (stage, space, metrics) in test.summaries() {
         println!("{stage:10} {space:12} auc {:?} of {} rows", metrics.auc, metrics.rows);

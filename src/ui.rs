@@ -172,6 +172,11 @@ pub fn count(n: u64) -> String {
     }
     out
 }
+/// `1 step`, `1,234 steps`.
+#[must_use]
+pub fn plural(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
 /// Bytes with a unit.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]

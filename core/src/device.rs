@@ -3,7 +3,7 @@
 //! `DispatchDevice::default()` is CUDA whenever that backend is compiled in, GPU or not, and using CUDA without a driver panics in a server
 //! thread. So nothing here relies on defaults, and CUDA is probed first.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use std::fmt;
 use std::str::FromStr;
 
@@ -80,36 +80,21 @@ pub fn choose(choice: DeviceChoice) -> Result<Chosen> {
     let on_cpu = |reason| Chosen { device: cpu(), name: "cpu".into(), reason };
     match choice {
         DeviceChoice::Cpu => Ok(on_cpu(None)),
-        DeviceChoice::Auto => Ok(match probe_cuda() {
-            Ok(_) => cuda(0)?,
-            Err(why) => on_cpu(Some(why)),
+        DeviceChoice::Auto => Ok(open_cuda(0).unwrap_or_else(|why| on_cpu(Some(why)))),
+        DeviceChoice::Cuda(n) => open_cuda(n).map_err(|why| {
+            anyhow!("`--device cuda:{n}` cannot be had: {why}; use `--device cpu`, or `auto` to take a GPU only when there is one")
         }),
-        DeviceChoice::Cuda(n) => match probe_cuda() {
-            Err(why) => {
-                bail!("`--device cuda:{n}` cannot be had: {why}; use `--device cpu`, or `auto` to take a GPU only when there is one")
-            }
-            Ok(count) if n >= count => bail!("`--device cuda:{n}` cannot be had: this machine has {count} CUDA device(s), numbered from 0"),
-            Ok(_) => cuda(n),
-        },
     }
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_n: usize) -> Result<Chosen> {
-    bail!("this build has no CUDA support")
-}
-#[cfg(not(feature = "cuda"))]
-fn probe_cuda() -> Result<usize, String> {
+fn open_cuda(_n: usize) -> Result<Chosen, String> {
     Err("built without CUDA; `cargo build --features cuda` adds it".into())
 }
 
+/// A CUDA device, or what is missing for it. Loads libraries and counts devices, and starts nothing that could panic.
 #[cfg(feature = "cuda")]
-fn cuda(n: usize) -> Result<Chosen> {
-    Ok(Chosen { device: Device::Cuda(burn::backend::cuda::CudaDevice::new(n)), name: format!("cuda:{n}"), reason: None })
-}
-/// Number of usable CUDA devices, or what is missing. Loads libraries, starts nothing that could panic.
-#[cfg(feature = "cuda")]
-fn probe_cuda() -> Result<usize, String> {
+fn open_cuda(n: usize) -> Result<Chosen, String> {
     use cudarc::{driver, nvrtc};
     #[allow(unsafe_code)]
     // SAFETY: only opens the shared libraries to see whether they are there.
@@ -125,11 +110,12 @@ fn probe_cuda() -> Result<usize, String> {
     if !include.is_dir() {
         return Err(format!("no CUDA headers in `{}`, which NVRTC needs (set CUDA_PATH)", include.display()));
     }
-    match driver::CudaContext::device_count() {
-        Ok(count) if count > 0 => usize::try_from(count).map_err(|e| e.to_string()),
-        Ok(_) => Err("no CUDA device".into()),
-        Err(error) => Err(format!("the CUDA driver does not answer: {error:?}")),
+    let count = driver::CudaContext::device_count().map_err(|error| format!("the CUDA driver does not answer: {error:?}"))?;
+    if usize::try_from(count).is_ok_and(|count| n < count) {
+        let device = Device::Cuda(burn::backend::cuda::CudaDevice::new(n));
+        return Ok(Chosen { device, name: format!("cuda:{n}"), reason: None });
     }
+    Err(format!("this machine has {count} CUDA device(s), numbered from 0"))
 }
 
 #[cfg(test)]
@@ -147,7 +133,7 @@ mod tests {
 
     #[test]
     fn cuda_by_name_is_an_error_where_there_is_none() {
-        if probe_cuda().is_err() {
+        if open_cuda(0).is_err() {
             let error = choose(DeviceChoice::Cuda(0)).unwrap_err().to_string();
             assert!(error.contains("cannot be had"), "{error}");
             assert!(choose(DeviceChoice::Auto).unwrap().reason.is_some());

@@ -47,6 +47,7 @@ pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod plugin;
+mod random;
 pub mod run;
 pub mod score;
 pub mod spec;

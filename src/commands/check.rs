@@ -2,11 +2,10 @@
 
 use super::{encoding, load, load_spec, session, store_dir};
 use crate::cli::{CheckArgs, Global};
-use crate::ui::{Exit, Ui, bytes, count, table};
+use crate::ui::{Exit, Ui, bytes, count, plural, table};
 use anyhow::Result;
 use esmm_funnel_core::data::{Decision, Part};
 use esmm_funnel_core::device::{self, DeviceChoice};
-use esmm_funnel_core::diagnostic::Severity;
 use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::graph::words;
 use esmm_funnel_core::model::{Model, ModelPlan};
@@ -27,10 +26,9 @@ pub fn run(args: &CheckArgs, global: &Global, ui: &Ui) -> Result<Exit> {
             let store = store_dir(global);
             let encoding = encoding(ui);
             let progress = |p| encoding.prepare(p);
-            let data = load(&spec, &session(device, &store, global, &progress), ui)?;
+            let (data, lint) = load(&spec, &session(device, &store, global, &progress), ui)?;
             ui.story(&format!("{}: data ✓", path.display()));
             let (text, value) = describe(&spec, &data)?;
-            let lint = data.lint.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
             Ok((text, value, warned + lint))
         };
         match one() {
@@ -83,14 +81,13 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
     }
     let cost = cost(spec, data);
     text += &format!(
-        "\n{} table rows × {} = {} of weights + {} of optimiser state; about {} of memory at the peak; {} step{} of {} rows",
+        "\n{} table rows × {} = {} of weights + {} of optimiser state; about {} of memory at the peak; {} of {} rows",
         count(cost.plan.table_rows as u64),
         spec.embedding.dim,
         bytes(cost.plan.table_bytes as u64),
         bytes(cost.plan.state_bytes as u64),
         bytes(cost.peak),
-        count(cost.steps),
-        if cost.steps == 1 { "" } else { "s" },
+        plural(cost.steps, "step"),
         count(spec.train.batch_rows.get() as u64),
     );
     let parts: serde_json::Map<String, Value> = Part::ALL
@@ -120,6 +117,7 @@ fn decision(decision: Decision) -> &'static str {
         Decision::Take(FeatureKind::Id) => "id",
         Decision::Take(FeatureKind::Bag) => "bag",
         Decision::Take(FeatureKind::Number) => "number",
+        Decision::Take(FeatureKind::Cross) => "cross",
         Decision::LeaveOut => "left out",
     }
 }

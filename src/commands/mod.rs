@@ -15,11 +15,11 @@ mod schema;
 use crate::STOP;
 use crate::cli::{Cli, Command, Global, SetArgs};
 use crate::progress::RowProgress;
-use crate::ui::{Exit, Ui};
+use crate::ui::{Exit, Ui, plural};
 use anyhow::{Context, Result, bail};
 use esmm_funnel_core::device::Chosen;
-use esmm_funnel_core::diagnostic::Diagnostic;
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
+use esmm_funnel_core::diagnostic::{Diagnostic, Severity};
 use esmm_funnel_core::metrics::{Evaluation, Expectation};
 use esmm_funnel_core::spec::{self, Spec};
 use esmm_funnel_core::train::Fit;
@@ -58,20 +58,17 @@ fn load_spec(path: &Path, set: &SetArgs, seed: Option<u64>, ui: &Ui) -> Result<(
 }
 
 /// Encodes or finds the data of a spec, with progress, and shows what the lint found; gives how many warnings.
-fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<LoadedData> {
+fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<(LoadedData, usize)> {
     let data = load_data(spec, options)?;
-    ui.findings(&data.lint.diagnostics);
+    let mut findings = data.lint.diagnostics.clone();
     let (_, steps) = Fit::steps(spec, &data.dataset);
     if steps < FEW_STEPS {
-        let few = Diagnostic::warning(
-            "few-steps",
-            format!("training will take {steps} step{} only, too few to learn much", if steps == 1 { "" } else { "s" }),
-        );
-        ui.findings(&[few
-            .at(spec.place("train.epochs"), "")
-            .help(format!("set `train.epochs` above {} or `train.batch_rows` below {}", spec.train.epochs, spec.train.batch_rows))]);
+        let few = Diagnostic::warning("few-steps", format!("training takes {} only, too few to learn much", plural(steps, "step")));
+        let remedy = format!("set `train.epochs` above {} or `train.batch_rows` below {}", spec.train.epochs, spec.train.batch_rows);
+        findings.push(few.at(spec.place("train.epochs"), "").help(remedy));
     }
-    Ok(data)
+    ui.findings(&findings);
+    Ok((data, findings.iter().filter(|d| d.severity == Severity::Warning).count()))
 }
 
 /// Folder of stores.

@@ -14,7 +14,7 @@ pub fn run(args: &PrepareArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
     let options = session(device::choose(DeviceChoice::Cpu)?, &store, global, &progress);
-    let data = load(&spec, &options, ui)?;
+    let (data, _) = load(&spec, &options, ui)?;
     drop(encoding);
     let meta = data.prepared.store.meta();
     let rows = data.dataset.store().rows() as u64;

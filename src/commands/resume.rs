@@ -8,7 +8,7 @@ use crate::ui::{Exit, Ui};
 use anyhow::{Result, bail};
 use esmm_funnel_core::run::{Manifest, Status, find_run, names};
 use esmm_funnel_core::spec;
-use esmm_funnel_core::train::session::{SessionEnd, resume};
+use esmm_funnel_core::train::session::{Session, SessionEnd};
 use std::path::Path;
 
 pub fn run(args: &ResumeArgs, global: &Global, ui: &Ui) -> Result<Exit> {
@@ -24,10 +24,10 @@ pub fn run(args: &ResumeArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
     let options = session(device, &store, global, &progress);
-    let data = load(&spec, &options, ui)?;
+    let (data, _) = load(&spec, &options, ui)?;
     let end = {
         let mut progress = TrainProgress::new(ui);
-        resume(&spec, &folder, &data, &options, &mut [&mut progress])?
+        Session { spec: &spec, folder: &folder, data: &data, options: &options }.resume(&mut [&mut progress])?
     };
     match end {
         SessionEnd::Interrupted { step } => {

@@ -12,7 +12,7 @@ use esmm_funnel_core::metrics::{Evaluation, mean_std};
 use esmm_funnel_core::run::{RunFolder, names, replace_file};
 use esmm_funnel_core::spec::Spec;
 use esmm_funnel_core::train::events::Observer;
-use esmm_funnel_core::train::session::{Finished, LoadedData, SessionEnd, SessionOptions, start};
+use esmm_funnel_core::train::session::{Finished, LoadedData, Session, SessionEnd, SessionOptions};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub fn run(args: &RunArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let progress = |p| encoding.prepare(p);
     let options = SessionOptions { predictions: args.predictions, ..session(device, &store, global, &progress) };
     let data = match load(&spec, &options, ui) {
-        Ok(data) => data,
+        Ok((data, _)) => data,
         Err(error) => {
             if let Some(folder) = &folder {
                 discard_empty(folder);
@@ -86,7 +86,7 @@ fn one(
     let end = {
         let mut progress = TrainProgress::new(ui);
         let observers: &mut [&mut dyn Observer] = &mut [&mut progress];
-        start(spec, &text, folder, data, options, observers)?
+        Session { spec, folder, data, options }.start(&text, observers)?
     };
     match end {
         SessionEnd::Interrupted { step } => {

@@ -10,6 +10,9 @@ use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
 use xxhash_rust::xxh3::xxh3_128;
 
+/// Stands between the values of a cross.
+const CROSS_SEPARATOR: &str = "\u{1f}";
+
 /// The feature cells of one group in a chunk.
 #[derive(Debug)]
 pub(crate) struct GroupCells {
@@ -81,11 +84,7 @@ impl GroupCells {
         };
         let (mut ids, mut bags, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         for c in &group.ids {
-            keep(cells(records, &c.column, Role::Text).and_then(|found| {
-                no_floats(&c.column, found.is_float())?;
-                ids.push((found, Missing::of(&c.missing)));
-                Ok(())
-            }));
+            keep(Self::id(c, records).map(|found| ids.push((found, Missing::of(&c.missing)))));
         }
         for b in &group.bags {
             keep(Self::bag(b, records).map(|(values, weights)| bags.push((values, Missing::of(&b.id.missing), weights))));
@@ -94,6 +93,22 @@ impl GroupCells {
             keep(cells(records, &n.column, Role::Number).map(|found| numbers.push((found, Missing::of(&n.missing)))));
         }
         if faults.is_empty() { Ok(Self { ids, bags, numbers }) } else { Err(Diagnostics(faults)) }
+    }
+
+    fn id(c: &IdColumn, records: &RecordBatch) -> Result<Cells, Diagnostics> {
+        let one = |name: &str| {
+            let found = cells(records, name, Role::Text)?;
+            no_floats(name, found.is_float())?;
+            Ok::<_, Diagnostics>(found)
+        };
+        if c.cross.is_empty() {
+            return one(&c.column);
+        }
+        let parts = c.cross.iter().map(|name| one(name)).collect::<Result<Vec<_>, _>>()?;
+        let missing = Missing::of(&c.missing);
+        let row = |row: usize| parts.iter().map(|p| p.id(row, &missing, |id| id.map(|id| id.to_string()))).collect::<Option<Vec<_>>>();
+        // The unit separator keeps ("a", "bc") and ("ab", "c") apart; a combination with a missing part is missing.
+        Ok(Cells::Text((0..records.num_rows()).map(|r| row(r).map(|values| values.join(CROSS_SEPARATOR))).collect()))
     }
 
     fn bag(b: &BagColumn, records: &RecordBatch) -> Result<(BagCells, Option<BagCells>), Diagnostics> {

@@ -37,6 +37,11 @@ impl IdValue {
 }
 impl std::fmt::Display for IdValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.borrow().fmt(f)
+    }
+}
+impl std::fmt::Display for IdRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Integer(i) => i.fmt(f),
             Self::Text(t) => t.fmt(f),

@@ -7,14 +7,25 @@ use serde::{Deserialize, Serialize};
 /// A column of ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdColumn {
-    /// The column.
+    /// The column; of a cross, its columns' names with `×` between them.
     pub column: String,
+    /// The columns of a cross, whose values together make the id; empty for an ordinary column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cross: Vec<String>,
     /// The feature it is of.
     pub feature: String,
     /// Index into [`Layout::tables`].
     pub table: usize,
     /// Values read as missing.
     pub missing: Vec<String>,
+}
+
+impl IdColumn {
+    /// The columns of the data that it is read from.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        let own = self.cross.is_empty().then_some(self.column.as_str());
+        own.into_iter().chain(self.cross.iter().map(String::as_str))
+    }
 }
 
 /// A column of bags.
@@ -61,7 +72,7 @@ pub struct GroupLayout {
 impl GroupLayout {
     /// Columns of features, in order: ids, bags, weights of bags, numbers.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
-        let ids = self.ids.iter().map(|c| c.column.as_str());
+        let ids = self.ids.iter().flat_map(IdColumn::sources);
         let bags = self.bags.iter().map(|c| c.id.column.as_str());
         let weights = self.bags.iter().filter_map(|c| c.weights.as_deref());
         ids.chain(bags).chain(weights).chain(self.numbers.iter().map(|c| c.column.as_str()))

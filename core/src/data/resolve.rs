@@ -95,6 +95,9 @@ impl Resolver<'_> {
                     if !self.need(pattern, &what, &key) {
                         continue;
                     }
+                    if feature.kind == FeatureKind::Cross {
+                        self.check_type(feature, pattern);
+                    }
                     vec![pattern.clone()]
                 } else {
                     self.matches(pattern, &skipped, &what, &key)
@@ -104,6 +107,10 @@ impl Resolver<'_> {
                         columns.push(column);
                     }
                 }
+            }
+            if feature.kind == FeatureKind::Cross {
+                claimed.push(Claimed { feature: feature.clone(), columns: vec![columns.join("×")] });
+                continue;
             }
             for column in &columns {
                 if let Some(other) = owner.insert(column.clone(), feature.name.clone()) {
@@ -204,9 +211,11 @@ impl Resolver<'_> {
             for column in columns {
                 self.check_type(feature, column);
                 let table = table_of.get(column.as_str()).copied().unwrap_or(0);
-                let id = || IdColumn { column: column.clone(), feature: feature.name.clone(), table, missing: feature.missing.clone() };
+                let cross = if feature.kind == FeatureKind::Cross { feature.columns.clone() } else { Vec::new() };
+                let id =
+                    || IdColumn { column: column.clone(), cross, feature: feature.name.clone(), table, missing: feature.missing.clone() };
                 match feature.kind {
-                    FeatureKind::Id => groups[group].ids.push(id()),
+                    FeatureKind::Id | FeatureKind::Cross => groups[group].ids.push(id()),
                     FeatureKind::Bag => groups[group].bags.push(BagColumn {
                         id: id(),
                         weights: feature.weights.clone(),
@@ -299,8 +308,10 @@ impl Resolver<'_> {
         }
         let named = format!("feature `{}`: column `{column}`", feature.name);
         let (message, help) = match feature.kind {
-            FeatureKind::Id if list.is_some() => (format!("{named} holds lists, so it is no single id"), "set `kind = \"bag\"`"),
-            FeatureKind::Id | FeatureKind::Bag if of.is_floating() => (
+            FeatureKind::Id | FeatureKind::Cross if list.is_some() => {
+                (format!("{named} holds lists, so it is no single id"), "set `kind = \"bag\"`")
+            }
+            FeatureKind::Id | FeatureKind::Bag | FeatureKind::Cross if of.is_floating() => (
                 format!("{named} holds floating-point numbers, which make no ids"),
                 "set `kind = \"number\"`, or write the column as integers or text",
             ),

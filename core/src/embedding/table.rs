@@ -3,6 +3,7 @@
 use super::Plan;
 use crate::data::TableShape;
 use crate::optim::{Rule, initial_moment, moments};
+use crate::random::mix;
 use crate::spec::Optimizer;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -141,14 +142,6 @@ fn normal(key: u64, index: u64, std: f64) -> f32 {
     let (a, b) = (1.0 - uniform(2 * index), uniform(2 * index + 1));
     ((-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos() * std) as f32
 }
-/// `SplitMix64`'s finaliser.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use crate::plugin::input::{Part, StageInput};
 use crate::plugin::tower::DynTower;
 use anyhow::{Context, Result};
 use burn::prelude::*;
+use rayon::prelude::*;
 
 /// A view of a model that scores.
 pub struct ScoreModel<'a> {
@@ -41,7 +42,7 @@ impl Model {
                 })
             })
             .collect();
-        StageInput { parts }
+        StageInput::new(parts)
     }
 }
 
@@ -69,7 +70,7 @@ impl ScoreModel<'_> {
         }
         let inputs = self.encoder.forward(&inputs);
         self.towers
-            .iter()
+            .par_iter()
             .zip(inputs)
             .zip(&self.model.masks)
             .enumerate()

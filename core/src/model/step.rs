@@ -8,8 +8,9 @@ use super::{Model, group_width, masked};
 use crate::data::Batch;
 use crate::device::{Bk, Grads};
 use crate::graph::Graph;
-use crate::plugin::input::{Part, StageInput};
+use crate::plugin::input::{Noise, Part, StageInput};
 use crate::plugin::objective::Head;
+use crate::random::mix;
 use anyhow::{Result, anyhow};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
@@ -86,11 +87,11 @@ fn pull<const D: usize>(output: Tensor<Bk, D>, gradient: Tensor<Bk, D>) -> Tenso
 }
 
 impl Model {
-    /// Loss and gradients of a batch. `terms` may be non-finite; the gradients are then useless.
+    /// Loss and gradients of a batch; what towers draw at random depends on `noise`. `terms` may be non-finite; the gradients are then useless.
     ///
     /// # Errors
     /// A network whose output has the wrong shape.
-    pub fn gradients(&self, input: &StepInput<'_>) -> Result<Gradients> {
+    pub fn gradients(&self, input: &StepInput<'_>, noise: Noise) -> Result<Gradients> {
         let stages = self.towers.len();
         // Encoder graph; an identity is left out of it.
         let embedded = self.embed(input.batch);
@@ -99,7 +100,11 @@ impl Model {
         let encoded = if self.encoder.is_identity() { per_stage(&leaves) } else { self.encoder.forward(&per_stage(&leaves)) };
 
         // Tower graphs, side by side.
-        let inputs: Vec<StageInput> = encoded.iter().map(|e| if self.encoder.is_identity() { cut_parts(e) } else { recut(e) }).collect();
+        let mut inputs: Vec<StageInput> =
+            encoded.iter().map(|e| if self.encoder.is_identity() { cut_parts(e) } else { recut(e) }).collect();
+        for (stage, input) in inputs.iter_mut().enumerate() {
+            input.noise = Some(Noise(mix(noise.0 ^ mix(stage as u64))));
+        }
         let logits: Vec<Tensor<Bk, 1>> = self
             .towers
             .par_iter()
@@ -179,17 +184,13 @@ impl Model {
 }
 
 fn cut_parts(input: &StageInput) -> StageInput {
-    StageInput {
-        parts: input
-            .parts
-            .iter()
-            .map(|p| Part { values: cut(p.values.clone()), index: p.index.as_ref().map(|i| Tensor::from_inner(i.clone())) })
-            .collect(),
-    }
+    let part = |p: &Part| Part { values: cut(p.values.clone()), index: p.index.as_ref().map(|i| Tensor::from_inner(i.clone())) };
+    StageInput { parts: input.parts.iter().map(part).collect(), noise: input.noise }
 }
 /// [`cut_parts`] of what is already on autodiff.
 fn recut(input: &StageInput) -> StageInput {
-    StageInput { parts: input.parts.iter().map(|p| Part { values: cut(p.values.clone().inner()), index: p.index.clone() }).collect() }
+    let part = |p: &Part| Part { values: cut(p.values.clone().inner()), index: p.index.clone() };
+    StageInput { parts: input.parts.iter().map(part).collect(), noise: input.noise }
 }
 fn take(leaf: &Tensor<Bk, 2>, grads: &mut Grads) -> Tensor<Bk, 2> {
     leaf.grad_remove(grads).unwrap_or_else(|| leaf.clone().inner().zeros_like())

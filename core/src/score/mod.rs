@@ -8,7 +8,7 @@ pub use predict::{PredictSummary, probabilities, write_predictions};
 pub use scorer::Scorer;
 pub use sink::Sink;
 
-use crate::data::{BatchPlan, Dataset, IdValue, Part};
+use crate::data::{BatchPlan, Dataset, Part};
 use crate::graph::Graph;
 use crate::metrics::{self, Evaluation, Scores};
 use crate::model::Model;
@@ -42,8 +42,7 @@ pub fn evaluate(spec: &Spec, graph: &Graph, data: &Dataset, scores: &Scores) -> 
 /// What a code of a metric column stands for.
 fn aux_name(data: &Dataset, column: usize, code: u32) -> String {
     match (code as usize).checked_sub(1).and_then(|at| data.store().aux_values(column).get(at)) {
-        Some(IdValue::Integer(value)) => value.to_string(),
-        Some(IdValue::Text(value)) => value.to_string(),
+        Some(value) => value.to_string(),
         None => "(missing)".into(),
     }
 }

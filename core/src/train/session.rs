@@ -118,183 +118,190 @@ pub enum SessionEnd {
     },
 }
 
-/// Starts a run in a fresh folder: its record first, then training.
-///
-/// # Errors
-/// Whatever stops it; `run.json` says so too.
-pub fn start(
-    spec: &Spec,
-    spec_text: &[u8],
-    folder: &RunFolder,
-    data: &LoadedData,
-    options: &SessionOptions<'_>,
-    observers: &mut [&mut dyn Observer],
-) -> Result<SessionEnd> {
-    let write = |name: &str, bytes: &[u8]| replace_file(&folder.file(name), |w| Ok(w.write_all(bytes)?));
-    write(names::SPEC, spec_text)?;
-    write(names::RESOLVED, spec.resolved().as_bytes())?;
-    write(names::LINT, serde_json::to_string_pretty(&crate::diagnostic::render::json(&data.lint.diagnostics))?.as_bytes())?;
-    std::fs::create_dir_all(folder.file(names::FEATURES)).context("making the folder of features")?;
-    data.dataset.preprocessor().save(&folder.file(names::FEATURES))?;
-    let (_, total_steps) = Fit::steps(spec, &data.dataset);
-    let trainer = Trainer::new(build_model(spec, data, &options.device)?, spec, total_steps);
-    let manifest = Manifest {
-        version: env!("CARGO_PKG_VERSION").into(),
-        argv: options.argv.clone(),
-        funnel: spec.funnel.name.clone(),
-        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        device: options.device.name.clone(),
-        threads: rayon::current_num_threads(),
-        seed: spec.train.seed,
-        error: None,
-        status: Status::Running,
-        steps: 0,
-        total_steps,
-        dense_params: trainer.model.dense_params(),
-        table_rows: trainer.model.embeddings.iter().map(crate::embedding::Tables::rows).sum(),
-        predictions: options.predictions,
-        data: describe(data),
-        durations: Durations { prepare_seconds: data.seconds, ..Durations::default() },
-        resumed: 0,
-        alarms: Vec::new(),
-    };
-    let state = CheckpointState::start(manifest.data.fingerprint.clone());
-    guarded(folder, manifest, |manifest| train(spec, folder, data, options, trainer, state, manifest, observers))
+/// A run: what it trains, on what, and where its record is kept.
+pub struct Session<'a> {
+    /// The spec.
+    pub spec: &'a Spec,
+    /// The run's folder.
+    pub folder: &'a RunFolder,
+    /// The data.
+    pub data: &'a LoadedData,
+    /// Device, stop flag and the like.
+    pub options: &'a SessionOptions<'a>,
 }
 
-/// Goes on with a run from its latest checkpoint.
-///
-/// # Errors
-/// A run that is finished or was stopped before its first checkpoint; data that have changed; whatever stops it.
-pub fn resume(
-    spec: &Spec,
-    folder: &RunFolder,
-    data: &LoadedData,
-    options: &SessionOptions<'_>,
-    observers: &mut [&mut dyn Observer],
-) -> Result<SessionEnd> {
-    let mut manifest = Manifest::load(folder)?;
-    if manifest.status == Status::Finished {
-        bail!("the run `{}` is finished; there is nothing to resume", folder.path.display());
+impl Session<'_> {
+    /// Starts the run in its fresh folder: its record first (`spec_text` are the bytes of the spec as given), then training.
+    ///
+    /// # Errors
+    /// Whatever stops it; `run.json` says so too.
+    pub fn start(&self, spec_text: &[u8], observers: &mut [&mut dyn Observer]) -> Result<SessionEnd> {
+        let Self { spec, folder, data, options } = *self;
+        let write = |name: &str, bytes: &[u8]| replace_file(&folder.file(name), |w| Ok(w.write_all(bytes)?));
+        write(names::SPEC, spec_text)?;
+        write(names::RESOLVED, spec.resolved().as_bytes())?;
+        write(names::LINT, serde_json::to_string_pretty(&crate::diagnostic::render::json(&data.lint.diagnostics))?.as_bytes())?;
+        std::fs::create_dir_all(folder.file(names::FEATURES)).context("making the folder of features")?;
+        data.dataset.preprocessor().save(&folder.file(names::FEATURES))?;
+        let trainer = self.trainer()?;
+        let (_, total_steps) = Fit::steps(spec, &data.dataset);
+        let manifest = Manifest {
+            version: env!("CARGO_PKG_VERSION").into(),
+            argv: options.argv.clone(),
+            funnel: spec.funnel.name.clone(),
+            created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            device: options.device.name.clone(),
+            threads: rayon::current_num_threads(),
+            seed: spec.train.seed,
+            error: None,
+            status: Status::Running,
+            steps: 0,
+            total_steps,
+            dense_params: trainer.model.dense_params(),
+            table_rows: trainer.model.embeddings.iter().map(crate::embedding::Tables::rows).sum(),
+            predictions: options.predictions,
+            data: describe(data),
+            durations: Durations { prepare_seconds: data.seconds, ..Durations::default() },
+            resumed: 0,
+            alarms: Vec::new(),
+        };
+        let state = CheckpointState::start(manifest.data.fingerprint.clone());
+        self.guarded(manifest, |manifest| self.train(trainer, state, manifest, observers))
     }
-    let now = describe(data);
-    if now.fingerprint != manifest.data.fingerprint {
-        bail!(
-            "the data of the run `{}` have changed since it began (fingerprint {} then, {} now); start a new run",
-            folder.path.display(),
-            manifest.data.fingerprint,
-            now.fingerprint
-        );
-    }
-    let (_, total_steps) = Fit::steps(spec, &data.dataset);
-    let mut trainer = Trainer::new(build_model(spec, data, &options.device)?, spec, total_steps);
-    let mut state = CheckpointState::start(now.fingerprint);
-    if let Some(name) = CheckpointIndex::load(&folder.checkpoints())?.latest {
-        let checkpoint = Checkpoint::at(&folder.checkpoints(), &name);
-        state = checkpoint.state()?;
-        trainer
-            .restore(state.step, checkpoint.model()?, checkpoint.optimizer()?)
-            .with_context(|| format!("loading checkpoint `{name}`"))?;
-    }
-    (manifest.status, manifest.error, manifest.resumed) = (Status::Running, None, manifest.resumed + 1);
-    guarded(folder, manifest, |manifest| train(spec, folder, data, options, trainer, state, manifest, observers))
-}
 
-/// Keeps `run.json` in step with what happens.
-fn guarded(folder: &RunFolder, mut manifest: Manifest, work: impl FnOnce(&mut Manifest) -> Result<SessionEnd>) -> Result<SessionEnd> {
-    manifest.save(folder)?;
-    let result = work(&mut manifest);
-    manifest.status = match &result {
-        Ok(SessionEnd::Finished(_)) => Status::Finished,
-        Ok(SessionEnd::Interrupted { .. }) => Status::Interrupted,
-        Err(error) => {
-            manifest.error = Some(format!("{error:#}"));
-            Status::Failed
+    /// Goes on from the run's latest checkpoint, or from the start if there is none yet.
+    ///
+    /// # Errors
+    /// A run that is finished; data that have changed; whatever stops it.
+    pub fn resume(&self, observers: &mut [&mut dyn Observer]) -> Result<SessionEnd> {
+        let folder = self.folder;
+        let mut manifest = Manifest::load(folder)?;
+        if manifest.status == Status::Finished {
+            bail!("the run `{}` is finished; there is nothing to resume", folder.path.display());
         }
-    };
-    let saved = manifest.save(folder);
-    let mut end = result?;
-    saved?;
-    if let SessionEnd::Finished(finished) = &mut end {
-        finished.manifest = manifest;
-    }
-    Ok(end)
-}
-
-#[allow(clippy::too_many_arguments)]
-fn train(
-    spec: &Spec,
-    folder: &RunFolder,
-    data: &LoadedData,
-    options: &SessionOptions<'_>,
-    trainer: Trainer,
-    state: CheckpointState,
-    manifest: &mut Manifest,
-    observers: &mut [&mut dyn Observer],
-) -> Result<SessionEnd> {
-    let mut journal = JournalWriter::new(Journal::open(folder, state.step)?);
-    let mut watching: Vec<&mut dyn Observer> = vec![&mut journal];
-    for o in observers.iter_mut() {
-        watching.push(&mut **o);
-    }
-    let mut fit = Fit {
-        spec,
-        data: &data.dataset,
-        folder,
-        stop: options.stop,
-        trainer,
-        state,
-        alarms: std::mem::take(&mut manifest.alarms),
-        valid_seconds: 0.0,
-    };
-    let ended = fit.run(&mut watching);
-    manifest.steps = fit.state.step;
-    manifest.durations.train_seconds = fit.state.train_seconds;
-    manifest.durations.valid_seconds += fit.valid_seconds;
-    manifest.alarms = std::mem::take(&mut fit.alarms);
-    if ended? == Ended::Interrupted {
-        return Ok(SessionEnd::Interrupted { step: fit.state.step });
-    }
-
-    // The only place that looks at test: all that selects is done.
-    let part = |part: Part| -> Result<Option<Evaluation>> {
-        if data.dataset.rows(part) == 0 {
-            return Ok(None);
+        let now = describe(self.data);
+        if now.fingerprint != manifest.data.fingerprint {
+            bail!(
+                "the data of the run `{}` have changed since it began (fingerprint {} then, {} now); start a new run",
+                folder.path.display(),
+                manifest.data.fingerprint,
+                now.fingerprint
+            );
         }
-        let scores = score::collect(&fit.trainer.model, &data.dataset, part)?;
-        if part == Part::Test && manifest.predictions {
-            let out = folder.file(names::PREDICTIONS);
-            if out.exists() {
-                // From just before a crash: this run has not finished.
-                std::fs::remove_file(&out).with_context(|| format!("removing `{}`", out.display()))?;
+        let mut trainer = self.trainer()?;
+        let mut state = CheckpointState::start(now.fingerprint);
+        if let Some(name) = CheckpointIndex::load(&folder.checkpoints())?.latest {
+            let checkpoint = Checkpoint::at(&folder.checkpoints(), &name);
+            state = checkpoint.state()?;
+            let loaded = trainer.restore(state.step, checkpoint.model()?, checkpoint.optimizer()?);
+            loaded.with_context(|| format!("loading checkpoint `{name}`"))?;
+        }
+        (manifest.status, manifest.error, manifest.resumed) = (Status::Running, None, manifest.resumed + 1);
+        self.guarded(manifest, |manifest| self.train(trainer, state, manifest, observers))
+    }
+
+    /// A model at its start.
+    fn trainer(&self) -> Result<Trainer> {
+        let Self { spec, data, options, .. } = *self;
+        let (_, total_steps) = Fit::steps(spec, &data.dataset);
+        let base_rates: Vec<f64> = (0..data.graph.len()).map(|s| data.dataset.base_rate(s).unwrap_or(0.5)).collect();
+        let fields = data.dataset.fields().clone();
+        let model = Model::build(spec, data.graph.clone(), fields, &base_rates, &options.device.device, true)?;
+        Ok(Trainer::new(model, spec, total_steps))
+    }
+
+    /// Keeps `run.json` in step with what happens.
+    fn guarded(&self, mut manifest: Manifest, work: impl FnOnce(&mut Manifest) -> Result<SessionEnd>) -> Result<SessionEnd> {
+        manifest.save(self.folder)?;
+        let result = work(&mut manifest);
+        manifest.status = match &result {
+            Ok(SessionEnd::Finished(_)) => Status::Finished,
+            Ok(SessionEnd::Interrupted { .. }) => Status::Interrupted,
+            Err(error) => {
+                manifest.error = Some(format!("{error:#}"));
+                Status::Failed
             }
-            score::write_predictions(&data.dataset, &data.graph, part, &scores.logits, &out)?;
+        };
+        let saved = manifest.save(self.folder);
+        let mut end = result?;
+        saved?;
+        if let SessionEnd::Finished(finished) = &mut end {
+            finished.manifest = manifest;
         }
-        Ok(Some(score::evaluate(spec, &data.graph, &data.dataset, &scores)))
-    };
-    let valid = part(Part::Valid)?;
-    let started = Instant::now();
-    let test = part(Part::Test)?;
-    manifest.durations.test_seconds = started.elapsed().as_secs_f64();
-    if let Some(evaluation) = &test {
-        let epoch = fit.state.epoch + u64::from(fit.state.position > 0);
-        let event = Event::Evaluated { step: fit.state.step, epoch, part: "test", evaluation };
-        watching.iter_mut().try_for_each(|o| o.on(&event))?;
+        Ok(end)
     }
-    let rate = fit.rows_trained() as f64 / manifest.durations.train_seconds.max(1e-9);
-    let metrics = json!({
-        "valid": valid,
-        "test": test,
-        "timing": { "rows_per_second": rate, "train_seconds": manifest.durations.train_seconds, "valid_seconds": manifest.durations.valid_seconds, "test_seconds": manifest.durations.test_seconds, "prepare_seconds": manifest.durations.prepare_seconds },
-    });
-    replace_file(&folder.file(names::METRICS), |w| Ok(serde_json::to_writer_pretty(w, &metrics)?))?;
-    Ok(SessionEnd::Finished(Box::new(Finished { valid, test, metrics, manifest: manifest.clone() })))
-}
 
-fn build_model(spec: &Spec, data: &LoadedData, device: &Chosen) -> Result<Model> {
-    let fields = data.dataset.fields().clone();
-    let base_rates: Vec<f64> = (0..data.graph.len()).map(|s| data.dataset.base_rate(s).unwrap_or(0.5)).collect();
-    Model::build(spec, data.graph.clone(), fields, &base_rates, &device.device, true)
+    fn train(
+        &self,
+        trainer: Trainer,
+        state: CheckpointState,
+        manifest: &mut Manifest,
+        observers: &mut [&mut dyn Observer],
+    ) -> Result<SessionEnd> {
+        let Self { spec, folder, data, options } = *self;
+        let mut journal = JournalWriter::new(Journal::open(folder, state.step)?);
+        let mut watching: Vec<&mut dyn Observer> = vec![&mut journal];
+        for o in observers.iter_mut() {
+            watching.push(&mut **o);
+        }
+        let mut fit = Fit {
+            spec,
+            data: &data.dataset,
+            folder,
+            stop: options.stop,
+            trainer,
+            state,
+            alarms: std::mem::take(&mut manifest.alarms),
+            valid_seconds: 0.0,
+        };
+        let ended = fit.run(&mut watching);
+        manifest.steps = fit.state.step;
+        manifest.durations.train_seconds = fit.state.train_seconds;
+        manifest.durations.valid_seconds += fit.valid_seconds;
+        manifest.alarms = std::mem::take(&mut fit.alarms);
+        if ended? == Ended::Interrupted {
+            return Ok(SessionEnd::Interrupted { step: fit.state.step });
+        }
+        let finished = self.evaluate(&fit, manifest, &mut watching)?;
+        Ok(SessionEnd::Finished(Box::new(finished)))
+    }
+
+    /// Evaluates valid and test with the final weights, and writes the result. The only place that looks at test: all that selects is done.
+    fn evaluate(&self, fit: &Fit<'_>, manifest: &mut Manifest, watching: &mut [&mut dyn Observer]) -> Result<Finished> {
+        let Self { spec, folder, data, .. } = *self;
+        let part = |part: Part| -> Result<Option<Evaluation>> {
+            if data.dataset.rows(part) == 0 {
+                return Ok(None);
+            }
+            let scores = score::collect(&fit.trainer.model, &data.dataset, part)?;
+            if part == Part::Test && manifest.predictions {
+                let out = folder.file(names::PREDICTIONS);
+                if out.exists() {
+                    // From just before a crash: this run has not finished.
+                    std::fs::remove_file(&out).with_context(|| format!("removing `{}`", out.display()))?;
+                }
+                score::write_predictions(&data.dataset, &data.graph, part, &scores.logits, &out)?;
+            }
+            Ok(Some(score::evaluate(spec, &data.graph, &data.dataset, &scores)))
+        };
+        let valid = part(Part::Valid)?;
+        let started = Instant::now();
+        let test = part(Part::Test)?;
+        manifest.durations.test_seconds = started.elapsed().as_secs_f64();
+        if let Some(evaluation) = &test {
+            let epoch = fit.state.epoch + u64::from(fit.state.position > 0);
+            let event = Event::Evaluated { step: fit.state.step, epoch, part: "test", evaluation };
+            watching.iter_mut().try_for_each(|o| o.on(&event))?;
+        }
+        let rate = fit.rows_trained() as f64 / manifest.durations.train_seconds.max(1e-9);
+        let metrics = json!({
+            "valid": valid,
+            "test": test,
+            "timing": { "rows_per_second": rate, "train_seconds": manifest.durations.train_seconds, "valid_seconds": manifest.durations.valid_seconds, "test_seconds": manifest.durations.test_seconds, "prepare_seconds": manifest.durations.prepare_seconds },
+        });
+        replace_file(&folder.file(names::METRICS), |w| Ok(serde_json::to_writer_pretty(w, &metrics)?))?;
+        Ok(Finished { valid, test, metrics, manifest: manifest.clone() })
+    }
 }
 
 fn describe(data: &LoadedData) -> DataManifest {

@@ -4,7 +4,9 @@ use crate::data::Batch;
 use crate::embedding::Plan;
 use crate::model::{Model, StepInput, TermValue, group_width};
 use crate::optim::{DenseState, Rule, Schedule, initial_moment, moments};
+use crate::plugin::input::Noise;
 use crate::plugin::module::DenseStep;
+use crate::random::mix;
 use crate::run::{Loaded, Tensors};
 use crate::spec::{Optimizer, Spec};
 use anyhow::{Context, Result, bail};
@@ -19,6 +21,7 @@ pub struct Trainer {
     pub model: Model,
     /// Steps done.
     pub step: u64,
+    seed: u64,
     schedule: Schedule,
     clip_norm: f64,
     dense_optimizer: Optimizer,
@@ -58,6 +61,7 @@ impl Trainer {
         let dense = spec.train.optimizer.clone();
         Self {
             step: 0,
+            seed: spec.train.seed,
             schedule: Schedule::new(&spec.train, total_steps),
             clip_norm: spec.train.clip_norm,
             encoder: DenseState::default(),
@@ -76,10 +80,11 @@ impl Trainer {
     /// [`NotFinite`], in which case nothing has moved.
     pub fn step(&mut self, batch: &Batch) -> Result<StepReport> {
         let input = StepInput::new(&self.model.graph, batch);
+        let noise = Noise(mix(self.seed ^ mix(self.step)));
         let (model, plans) = (&self.model, &mut self.plans);
         // Planning the sparse update needs no gradient: it runs beside the networks.
         let (gradients, ()) = rayon::join(
-            || model.gradients(&input),
+            || model.gradients(&input, noise),
             || plans.iter_mut().zip(&model.embeddings).for_each(|(plan, tables)| plan.build(tables, &model.fields, batch)),
         );
         let mut g = gradients?;

@@ -132,6 +132,22 @@ fn hashed_ids_find_the_same_row_everywhere() {
 }
 
 #[test]
+fn crosses_combine_values_and_agree_between_store_and_raw_rows() {
+    let table = text("a,b,click,buy\nx,1,1,1\nx,2,1,0\nx,1,0,0\ny,1,0,0\n,1,0,0\nNA,2,0,0\nx1,,0,0");
+    let cross = "kind = 'cross'\ncolumns = ['a', 'b']\nmissing = ['NA']";
+    let spec = spec(vec![feature("a", "kind = 'id'"), feature("pair", cross)]);
+    let (_keep, dataset, _) = open(&spec, &memory(vec![table.clone()]));
+    let names: Vec<&str> = dataset.fields().groups[0].singles.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(names, ["a", "a×b"], "a column of a cross may be a feature of its own");
+    let batch = first_batch(&dataset);
+    let pairs: Vec<u32> = batch.groups[0].singles.chunks(2).map(|f| f[1]).collect();
+    assert_eq!(pairs, [2, 3, 2, 4, 1, 1, 1], "a missing part makes the pair missing");
+    assert_eq!(batch, raw_batch(&dataset, &table));
+    let columns = RawEncoder::new(Arc::new(dataset.preprocessor().clone())).columns();
+    assert_eq!(columns, ["a", "b"]);
+}
+
+#[test]
 fn only_training_rows_shape_the_preprocessor() {
     let mut spec = spec(features());
     spec.split = Split::Files { valid: vec![], test: vec!["log0.csv".into()] };

@@ -83,7 +83,7 @@ fn belongs(cx: &mut Cx<'_>, f: &Feature) {
     for key in keys.into_iter().filter(|k| !f.kind.takes(k)) {
         let full = format!("{path}.{key}");
         if cx.stated.contains_key(&full) {
-            let all = [(FeatureKind::Id, "id"), (FeatureKind::Bag, "bag"), (FeatureKind::Number, "number")];
+            let all = [(FeatureKind::Id, "id"), (FeatureKind::Bag, "bag"), (FeatureKind::Number, "number"), (FeatureKind::Cross, "cross")];
             let word = all.iter().find(|(k, _)| *k == f.kind).map_or("", |(_, w)| w);
             let owners: Vec<String> = all.iter().filter(|(k, _)| k.takes(key)).map(|(_, w)| format!("`kind = \"{w}\"`")).collect();
             let d = Diagnostic::error("foreign-setting", format!("feature `{}`: `{key}` is no setting of kind `{word}`", f.name))
@@ -104,7 +104,15 @@ fn belongs(cx: &mut Cx<'_>, f: &Feature) {
         }
         _ => {}
     }
-    if f.columns.is_empty() {
+    if f.kind == FeatureKind::Cross && (f.columns.len() < 2 || f.columns.iter().any(|c| is_glob(c))) {
+        let d = Diagnostic::error(
+            "cross-columns",
+            format!("feature `{}` crosses columns, so it needs two or more, named without globs", f.name),
+        );
+        let d = d.at(cx.value(&format!("{path}.columns")).or_else(|| cx.key(&path)), "");
+        cx.report(d.help("for example `columns = [\"user_city\", \"item_category\"]`"));
+    }
+    if f.columns.is_empty() && f.kind != FeatureKind::Cross {
         let d =
             Diagnostic::error("no-columns", format!("feature `{}` has no columns", f.name)).at(cx.value(&format!("{path}.columns")), "");
         cx.report(d.help(format!("name some, or leave `columns` out for the column `{}`", f.name)));
@@ -130,7 +138,8 @@ fn entity(cx: &mut Cx<'_>, draft: &Draft, f: &Feature) {
 /// A column in two features.
 fn twice(cx: &mut Cx<'_>, draft: &Draft) {
     let mut seen: Vec<(&str, &str, String)> = Vec::new();
-    for f in &draft.features.declared {
+    // A cross adds to what its columns are by themselves.
+    for f in draft.features.declared.iter().filter(|f| f.kind != FeatureKind::Cross) {
         let path = super::super::read::dotted("feature", &f.name);
         for (i, column) in f.columns.iter().enumerate().filter(|(_, c)| !is_glob(c)) {
             let item = format!("{path}.columns[{i}]");

@@ -71,6 +71,8 @@ pub enum FeatureKind {
     Bag,
     /// A number.
     Number,
+    /// The combination of several columns' values, as one id a row.
+    Cross,
 }
 
 impl FeatureKind {
@@ -95,7 +97,8 @@ pub struct Feature {
     pub name: String,
     /// What the columns hold.
     pub kind: FeatureKind,
-    /// Columns; globs allowed (a glob skips labels and keys). Default: the column of the feature's name.
+    /// Columns; globs allowed (a glob skips labels and keys). Default: the column of the feature's name. A cross combines its columns, two or
+    /// more without globs, which other features may take as well.
     #[serde(default)]
     pub columns: Vec<String>,
     /// The entity these columns belong to.
