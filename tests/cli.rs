@@ -1,5 +1,7 @@
 //! What the command line says: stdout, stderr and exit code together.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod common;
 
 use common::{PROJECT, SMALL, Sandbox, says};

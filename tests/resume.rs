@@ -1,9 +1,10 @@
 //! A run that was stopped, by whatever means, ends in the same bits as one that was not.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod common;
 
-use common::Sandbox;
-use common::says;
+use common::{PROJECT, Sandbox, says};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -148,6 +149,22 @@ fn killed_after_the_last_step() {
     std::fs::remove_file(t.path("run/metrics.json")).unwrap();
     t.ok("resume run");
     assert_same_end(&t, "run");
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_while_encoding() {
+    let t = Sandbox::new();
+    let spec = format!("{PROJECT}/funnels/ctr_cvr.toml --set data.source.rows=20000000");
+    let child = t.spawn(&format!("run {spec} --out run -q"));
+    while !t.exists(".esmm-store") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    signal(&child, "INT");
+    let ran = t.wait(child).exits(130);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{ran}");
+    assert!(!t.exists("run"), "a run that never began leaves no folder");
+    assert_eq!(t.files(".esmm-store").len(), 0, "nor half a store");
 }
 
 #[test]

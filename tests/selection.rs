@@ -1,5 +1,7 @@
 //! Nothing selects on test: whatever stands in the test rows, the same model comes out.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod common;
 
 use common::log::{Row, csv, rows_of};

@@ -86,7 +86,7 @@ impl Sandbox {
     /// A shell script; in it `$esmm` is the program.
     pub fn shell(&self, script: &str) -> Ran {
         let mut shell = self.prepared(Command::new("sh"), ["-c", script]);
-        Ran::of(self, script, shell.env("esmm", env!("CARGO_BIN_EXE_esmm-funnel")).output().unwrap())
+        Ran::of(self, script, &shell.env("esmm", env!("CARGO_BIN_EXE_esmm-funnel")).output().unwrap())
     }
     fn prepared<'a>(&self, mut command: Command, args: impl IntoIterator<Item = &'a str>) -> Command {
         command.args(args).current_dir(self.dir.path()).env("NO_COLOR", "1").env_remove("RUST_BACKTRACE").env_remove("ESMM_FUNNEL_LOG");
@@ -95,7 +95,7 @@ impl Sandbox {
     }
     /// Runs the program to its end.
     pub fn run(&self, args: &str) -> Ran {
-        Ran::of(self, args, self.command(args).output().unwrap())
+        Ran::of(self, args, &self.command(args).output().unwrap())
     }
     /// Runs it, and expects exit code 0.
     pub fn ok(&self, args: &str) -> Ran {
@@ -111,7 +111,7 @@ impl Sandbox {
     }
     /// Waits for what [`Self::spawn`] started.
     pub fn wait(&self, child: Child) -> Ran {
-        Ran::of(self, "", child.wait_with_output().unwrap())
+        Ran::of(self, "", &child.wait_with_output().unwrap())
     }
 }
 
@@ -125,7 +125,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(sandbox: &Sandbox, args: &str, output: Output) -> Self {
+    fn of(sandbox: &Sandbox, args: &str, output: &Output) -> Self {
         let temp = sandbox.dir.path().display().to_string();
         let neutral = |text: &[u8]| String::from_utf8(text.to_vec()).unwrap().replace(&temp, "[temp]").replace(PROJECT, "[project]");
         let args = args.replace(PROJECT, "[project]").replace(SMALL, "[small]");
@@ -147,7 +147,7 @@ impl Ran {
     pub fn complains(self) -> String {
         assert_eq!(self.code, Some(2), "{self}");
         assert_eq!(self.stdout, "", "a failure has no answer\n{self}");
-        let errors = self.stderr.matches("error: ").count();
+        let errors = self.stderr.lines().filter(|l| l.starts_with("error: ")).count();
         assert_eq!(errors, 1, "one message, not {errors}\n{self}");
         for ugly in ["panicked", "internal fault", "stack backtrace", "RUST_BACKTRACE", "Some(", "Err("] {
             assert!(!self.stderr.contains(ugly), "`{ugly}` in {self}");
@@ -195,7 +195,7 @@ pub fn says(message: &str, parts: &[&str]) {
 /// A snapshot under `tests/snapshots` of stdout, stderr and exit code; `INSTA_UPDATE=always` rewrites it.
 #[macro_export]
 macro_rules! snapshot {
-    ($name:literal, $ran:expr $(, $more:expr)*) => {
+    ($name:expr, $ran:expr $(, $more:expr)*) => {
         insta::with_settings!({ filters => $crate::common::FILTERS.into_iter()$(.chain($more))*, omit_expression => true, prepend_module_to_snapshot => true }, {
             insta::assert_snapshot!($name, $ran.to_string());
         })

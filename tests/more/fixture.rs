@@ -77,17 +77,6 @@ impl Done {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
-    }
-    /// Exit code, stdout and stderr together, with what changes from run to run made constant.
-    pub fn snapshot(&self) -> String {
-        let text = format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code.unwrap_or(-1), self.stdout, self.stderr);
-        text.lines().filter(|l| !l.starts_with("device: ")).fold(String::new(), |mut out, line| {
-            writeln!(out, "{}", line.trim_end()).unwrap();
-            out
-        })
-    }
 }
 
 /// A small funnel over `log.csv`, trained in a moment.

@@ -423,7 +423,12 @@ impl Encoder<'_> {
 pub(crate) fn broken_label(faults: &mut Faults, column: &str, cells: &Cells, row: usize, at: At<'_>) {
     let text = cells.display(row);
     let found = || if text.is_empty() { "an empty cell".into() } else { format!("{text:?}") };
-    faults.add(("label-cell", "0 or 1", ""), column, || at.place(row), found);
+    faults.add(
+        ("label-cell", "0 or 1", "write a label as 0 or 1; a row whose outcome is unknown cannot be trained on"),
+        column,
+        || at.place(row),
+        found,
+    );
 }
 
 /// Columns of equal length → one matrix, row-major.

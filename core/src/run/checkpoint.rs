@@ -134,7 +134,8 @@ impl Checkpoint {
     /// The file system; what was there before is untouched.
     pub fn write(folder: &Path, state: &CheckpointState, model: &Tensors<'_>, optimizer: &Tensors<'_>) -> Result<String> {
         let name = Self::name_of(state.step);
-        write_aside(&folder.join(&name), |aside| {
+        let path = folder.join(&name);
+        let written = write_aside(&path, |aside| {
             fs::create_dir_all(aside)?;
             let mut state = state.clone();
             for (file, tensors) in [(MODEL, model), (OPTIMIZER, optimizer)] {
@@ -143,8 +144,14 @@ impl Checkpoint {
                 state.files.insert(file.into(), stamp(&path)?);
             }
             replace_file(&aside.join(STATE), |w| Ok(serde_json::to_writer_pretty(w, &state)?))
-        })
-        .context("writing a checkpoint; free some space, then `esmm-funnel resume` goes on from the previous one")?;
+        });
+        if let Err(error) = written {
+            bail!(
+                "the checkpoint `{}` could not be written: {}; the one before is untouched: free some space, then `esmm-funnel resume` goes on",
+                path.display(),
+                error.root_cause()
+            );
+        }
         Ok(name)
     }
 

@@ -1,6 +1,6 @@
 //! Where runs are.
 
-use super::names;
+use super::{Manifest, Status, names};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,15 @@ impl RunFolder {
             bail!("`{}` is a file; `--out` names a folder for the run", path.display());
         }
         if path.is_dir() && fs::read_dir(path).with_context(|| format!("reading `{}`", path.display()))?.next().is_some() {
-            let what = if path.join(names::MANIFEST).is_file() { "holds a run" } else { "is not empty" };
-            bail!(
-                "`{0}` {what}, and a run is never overwritten; name another folder with `--out`, or go on with `esmm-funnel resume {0}`",
-                path.display()
-            );
+            let shown = path.display();
+            match Self::open(path).and_then(|folder| Manifest::load(&folder)).map(|m| m.status) {
+                Ok(Status::Finished) => bail!("`{shown}` holds a run, and a run is never overwritten; name another folder with `--out`"),
+                Ok(_) => bail!(
+                    "`{shown}` holds a run that is not finished, and a run is never overwritten; name another folder with `--out`, or go on \
+                     with `esmm-funnel resume {shown}`"
+                ),
+                Err(_) => bail!("`{shown}` is not empty, and a run has a folder of its own; name another one with `--out`"),
+            }
         }
         fs::create_dir_all(path.join(names::CHECKPOINTS)).with_context(|| format!("making the run folder `{}`", path.display()))?;
         Ok(Self { path: path.to_owned() })

@@ -53,7 +53,12 @@ impl Texts {
                 self.open.pop();
             }
             Err(e) => {
-                let why = if e.kind() == std::io::ErrorKind::NotFound { "no such file".to_owned() } else { e.to_string() };
+                let why = match e.kind() {
+                    std::io::ErrorKind::NotFound => "no such file".to_owned(),
+                    std::io::ErrorKind::IsADirectory => "it is a folder, and a spec is a TOML file".to_owned(),
+                    std::io::ErrorKind::InvalidData => "it is not UTF-8 text, and a spec is a TOML file".to_owned(),
+                    _ => e.to_string(),
+                };
                 let mut d = Diagnostic::error("unreadable-spec", format!("cannot read `{shown}`: {why}"))
                     .at(from, "relative paths start at this file's folder");
                 d.help.extend(neighbour(path));
@@ -150,6 +155,11 @@ fn parse_set(source: &Arc<SourceText>, start: usize) -> Result<Table<'_>, Box<Di
         let d = Diagnostic::error("set-syntax", format!("`{text}` is not `key=value`")).at(Some(all), "");
         return Err(Box::new(d.help("write `--set train.epochs=2` or `--set stage.click.tower.hidden=[64]`")));
     };
+    if text[..equals].trim() == "extends" {
+        let place = Place { span: 0..equals, ..all };
+        let d = Diagnostic::error("set-extends", "`--set` cannot change what a spec extends").at(Some(place), "");
+        return Err(Box::new(d.help("write a spec of two lines, with this `extends` and the changes")));
+    }
     if let Ok(table) = DeTable::parse(text)
         && table.get_ref().len() == 1
     {

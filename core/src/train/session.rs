@@ -71,7 +71,13 @@ pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData
         stop: options.stop,
     };
     let prepared = data::prepare(spec, &source, &graph, &prepare).map_err(|e| placed(spec, e))?;
-    let (dataset, lint) = Dataset::open(spec, &graph, &prepared)?;
+    let (dataset, mut lint) = Dataset::open(spec, &graph, &prepared)?;
+    let without_rows: Vec<String> = prepared.store.meta().inputs.iter().filter(|i| i.rows == 0).map(|i| format!("`{}`", i.name)).collect();
+    if !without_rows.is_empty() {
+        for finding in lint.diagnostics.iter_mut().filter(|d| d.id == "empty-part") {
+            finding.help.push(format!("no rows in {}", without_rows.join(", ")));
+        }
+    }
     lint.check()?;
     Ok(LoadedData { graph, prepared, dataset, lint, seconds: started.elapsed().as_secs_f64() })
 }

@@ -22,7 +22,11 @@ pub(crate) fn fault(id: &'static str, message: impl Into<String>, help: &str) ->
 /// The files that paths and globs name, each once: globs in the order given, the files of one sorted. `given` ones stand in for those of
 /// the settings.
 pub(crate) fn expand(given: Option<&[PathBuf]>, files: &[String], kind: &str, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let count_from = if given.is_some() { "the working directory" } else { "the folder of the file that states them" };
+    let count_from = if given.is_some() {
+        "the working directory"
+    } else {
+        "the folder of the spec that states them, those of `--set` from the working directory"
+    };
     let given: Option<Vec<String>> = given.map(|f| f.iter().map(|p| p.display().to_string()).collect());
     let files = given.as_deref().unwrap_or(files);
     if files.is_empty() {

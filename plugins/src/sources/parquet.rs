@@ -46,7 +46,10 @@ struct ParquetSource {
 }
 
 fn broken(path: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
-    let message = format!("`{}` cannot be read as Parquet: {error}", path.display());
+    let error = error.to_string();
+    // The libraries name themselves, one inside the other.
+    let why = error.rsplit("Parquet error: ").next().unwrap_or(&error);
+    let message = format!("`{}` cannot be read as Parquet: {why}", path.display());
     fault("broken-file", message, "the file is truncated, or of another format")
 }
 
