@@ -6,5 +6,6 @@ mod checks;
 mod faults;
 mod fixture;
 mod honesty;
+mod new;
 mod runs;
 mod shipped;
