@@ -77,6 +77,9 @@ pub enum Command {
     Eval(EvalArgs),
     /// Score rows with a finished run.
     Predict(PredictArgs),
+    /// Write a crate with a plugin of your own to start from.
+    #[command(subcommand)]
+    New(NewCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -189,6 +192,25 @@ pub struct PredictArgs {
     /// The file to write: `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+}
+
+/// What to start.
+#[derive(Debug, Subcommand)]
+pub enum NewCommand {
+    /// A crate with a tower, its test, a funnel that uses it, and a program that knows it.
+    Tower(NewTowerArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct NewTowerArgs {
+    /// The tower's name, as in `kind = "NAME"`; the crate's too.
+    pub name: String,
+    /// The new folder [default: NAME].
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// Build on this checkout of esmm-funnel instead of a released version.
+    #[arg(long, value_name = "CHECKOUT")]
+    pub source: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod eval;
 mod explain;
 mod list;
 mod metrics_text;
+mod new;
 mod predict;
 mod prepare;
 mod resume;
@@ -13,7 +14,7 @@ mod run;
 mod schema;
 
 use crate::STOP;
-use crate::cli::{Cli, Command, Global, SetArgs};
+use crate::cli::{Cli, Command, Global, NewCommand, SetArgs};
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, plural};
 use anyhow::{Context, Result, bail};
@@ -44,6 +45,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Prepare(args) => prepare::run(&args, &global, ui),
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, ui),
+        Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Completions(args) => completions::run(&args),
     }
 }
