@@ -1,4 +1,9 @@
 //! Towers.
 
+pub mod dcn_v2;
+pub mod final_mlp;
 pub mod linear;
 pub mod mlp;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! `final_mlp`: two perceptrons whose outputs are multiplied with each other.
+
+use super::mlp::{Activation, Hidden, MlpTower, Rate, count};
+use anyhow::{Result, bail};
+use burn::module::{Initializer, Param};
+use burn::prelude::*;
+use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::plugin::{StageInput, StageOutput, StageShape, Tower, TowerSettings};
+use esmm_funnel_core::register_tower;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+
+/// `FinalMLP` (Mao et al., AAAI 2023): two perceptrons on the input, fused by a bilinear form with several heads. Both see the whole input:
+/// the paper's gates on features are left out.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FinalMlp {
+    /// Width of each hidden layer of the first perceptron, first to last.
+    first: Vec<NonZeroUsize>,
+    /// Width of each hidden layer of the second perceptron, first to last.
+    second: Vec<NonZeroUsize>,
+    /// Heads of the fusion; their number must divide the last width of both perceptrons.
+    heads: NonZeroUsize,
+    /// The nonlinearity after each hidden layer.
+    activation: Activation,
+    /// Share of each hidden layer's outputs that is dropped in training: at least 0, less than 1.
+    dropout: Rate,
+    /// Whether each hidden layer is normalised over its units, before the nonlinearity.
+    layer_norm: bool,
+}
+impl Default for FinalMlp {
+    fn default() -> Self {
+        Self {
+            first: [360, 200, 80].into_iter().map(count).collect(),
+            second: [360, 80].into_iter().map(count).collect(),
+            heads: count(2),
+            activation: Activation::default(),
+            dropout: Rate::default(),
+            layer_norm: false,
+        }
+    }
+}
+
+/// `w_1ᵀo_1 + w_2ᵀo_2 + Σ_h o_1hᵀ·W_h·o_2h` (the paper's two-stream fusion with k sub-spaces h; its bias is the stage's): `[B, input]` → one
+/// logit a row, `[B]`.
+#[derive(Module, Debug)]
+pub struct FinalMlpTower<B: Backend> {
+    first: MlpTower<B>,
+    second: MlpTower<B>,
+    /// w₁ and w₂ side by side.
+    head: burn::nn::Linear<B>,
+    /// `[heads, H₁ / heads, H₂ / heads]`.
+    fusion: Param<Tensor<B, 3>>,
+}
+
+impl TowerSettings for FinalMlp {
+    type Tower = FinalMlpTower<Bk>;
+    fn build(&self, shape: &StageShape, device: &Device) -> Result<Self::Tower> {
+        let Self { activation, dropout, layer_norm, .. } = *self;
+        let (first, second) = (&self.first, &self.second);
+        let hidden = |widths, first_draw| Hidden { widths, activation, dropout, layer_norm, first_draw };
+        let (first, second) = (hidden(first, 0), hidden(second, first.len()));
+        let (width, heads) = (shape.width(), self.heads.get());
+        let (one, two) = (first.width(width), second.width(width));
+        if one % heads != 0 || two % heads != 0 {
+            bail!("`heads` is {heads}, which must divide the last width of both perceptrons, {one} and {two}");
+        }
+        let (a, b) = (one / heads, two / heads);
+        Ok(FinalMlpTower {
+            first: first.build(width, device),
+            second: second.build(width, device),
+            head: shape.head(one + two, device),
+            fusion: Initializer::XavierNormal { gain: 1.0 }.init_with([heads, a, b], Some(a), Some(b), device),
+        })
+    }
+}
+impl Tower for FinalMlpTower<Bk> {
+    fn forward(&self, input: &StageInput) -> StageOutput {
+        let (one, two) = (self.first.of_input(input), self.second.of_input(input));
+        let fusion = self.fusion.val();
+        let [heads, a, b] = fusion.dims();
+        let rows = one.dims()[0];
+        // [B, heads·W] → [heads, B, W].
+        let split = |x: Tensor<Bk, 2>, width| x.reshape([rows, heads, width]).swap_dims(0, 1);
+        let products = split(one.clone(), a).matmul(fusion) * split(two.clone(), b);
+        let bilinear = products.sum_dim(2).sum_dim(0).reshape([rows, 1]);
+        StageOutput::logit(self.head.forward(Tensor::cat(vec![one, two], 1)) + bilinear)
+    }
+}
+register_tower!("final_mlp", FinalMlp);

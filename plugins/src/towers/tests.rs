@@ -1,0 +1,126 @@
+//! Towers and encoders against plain `PyTorch`: the same weights and input, so the same output and the same gradient of its sum by the input.
+//! The script that made the numbers is `tests/golden/towers_torch.py`.
+
+use burn::prelude::*;
+use esmm_funnel_core::device::{Bk, Device, cpu};
+use esmm_funnel_core::plugin::input::Part;
+use esmm_funnel_core::plugin::module::Named;
+use esmm_funnel_core::plugin::registry::find;
+use esmm_funnel_core::plugin::{Build, EncoderShape, Kind, PartShape, StageInput, StageShape};
+use serde_json::Value;
+
+fn numbers(value: &Value) -> Vec<usize> {
+    value.as_array().unwrap().iter().map(|v| usize::try_from(v.as_u64().unwrap()).unwrap()).collect()
+}
+#[allow(clippy::cast_possible_truncation)]
+fn data(value: &Value) -> TensorData {
+    let values: Vec<f32> = value["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+    TensorData::new(values, numbers(&value["shape"]))
+}
+fn named(value: &Value) -> Named {
+    value.as_object().unwrap().iter().map(|(name, v)| (name.clone(), data(v))).collect()
+}
+fn shapes(value: &Value) -> Vec<PartShape> {
+    let number = |v: &Value, key: &str| usize::try_from(v[key].as_u64().unwrap()).unwrap();
+    let part = |v| PartShape { fields: number(v, "fields"), dim: number(v, "dim"), numbers: number(v, "numbers") };
+    value.as_array().unwrap().iter().map(part).collect()
+}
+fn input(value: &Value, device: &Device) -> StageInput {
+    let index = |v: &Value| {
+        let index: Vec<i32> = numbers(&v["index"]).into_iter().map(|i| i32::try_from(i).unwrap()).collect();
+        Tensor::from_data(index.as_slice(), device)
+    };
+    let part = |v: &Value| Part {
+        values: Tensor::<Bk, 2>::from_data(data(v), device).require_grad(),
+        index: (!v["index"].is_null()).then(|| index(v)),
+    };
+    StageInput::new(value.as_array().unwrap().iter().map(part).collect())
+}
+fn close(name: &str, found: TensorData, expected: &Value) {
+    let expected = data(expected);
+    assert_eq!(found.shape, expected.shape, "{name}");
+    let off = found.iter::<f32>().zip(expected.iter::<f32>()).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
+    assert!(off < 1e-4, "{name} is off by {off}");
+}
+fn gradients_are_close(name: &str, total: &Tensor<Bk, 1>, inputs: &[StageInput], expected: &Value) {
+    let grads = total.backward();
+    for (stage, input) in inputs.iter().enumerate() {
+        for (part, p) in input.parts.iter().enumerate() {
+            let name = format!("{name}: gradient of part {part} of input {stage}");
+            close(&name, p.values.grad(&grads).unwrap().into_data(), &expected[stage][part]);
+        }
+    }
+}
+
+#[test]
+fn networks_give_what_pytorch_gives() {
+    let golden: Value = serde_json::from_str(include_str!("../../../tests/golden/towers_torch.json")).unwrap();
+    let device = Device::autodiff(cpu());
+    let parts = shapes(&golden["parts"]);
+    let inputs: Vec<StageInput> = golden["inputs"].as_array().unwrap().iter().map(|v| input(v, &device)).collect();
+    for case in golden["cases"].as_array().unwrap() {
+        let settings: toml::Table = case["settings"].as_str().unwrap().parse().unwrap();
+        let (kind, name) = (case["plugin"].as_str().unwrap(), case["name"].as_str().unwrap());
+        if case["of"] == "tower" {
+            let Build::Tower(tower) = find(Kind::Tower, kind).unwrap().build else { panic!("{kind}") };
+            let shape = StageShape { stage: "click".into(), parts: parts.clone() };
+            let mut tower = (tower.build)(&settings, &shape, &device).unwrap();
+            tower.load(named(&case["weights"])).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let logit = tower.forward(&inputs[0]).logit;
+            close(name, logit.clone().into_data(), &case["outputs"][0]);
+            gradients_are_close(name, &logit.sum(), &inputs[..1], &case["gradients"]);
+            let scoring = tower.inner().forward(&input(&golden["inputs"][0], &cpu())).logit;
+            close(name, scoring.into_data(), &case["outputs"][0]);
+        } else {
+            let Build::Encoder(encoder) = find(Kind::Encoder, kind).unwrap().build else { panic!("{kind}") };
+            let stages = inputs.iter().enumerate().map(|(i, _)| format!("stage_{i}")).collect();
+            let (mut encoder, out) = (encoder.build)(&settings, &EncoderShape { stages, parts: parts.clone() }, &device).unwrap();
+            encoder.load(named(&case["weights"])).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let encoded = encoder.forward(&inputs);
+            assert_eq!(encoded.len(), inputs.len());
+            for (stage, input) in encoded.iter().enumerate() {
+                assert_eq!(input.dense().dims()[1], out.iter().map(PartShape::width).sum::<usize>(), "{name}");
+                close(name, input.dense().into_data(), &case["outputs"][stage]);
+            }
+            let total = encoded.iter().map(|e| e.dense().sum()).reduce(|a, b| a + b).unwrap();
+            gradients_are_close(name, &total, &inputs, &case["gradients"]);
+        }
+    }
+}
+
+#[test]
+fn dropout_is_a_rate() {
+    for plugin in ["mlp", "dcn_v2", "final_mlp"] {
+        let Build::Tower(tower) = find(Kind::Tower, plugin).unwrap().build else { panic!("{plugin}") };
+        let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
+        for (rate, fits) in [("0", true), ("0.5", true), ("1.0", false), ("-0.1", false), ("nan", false)] {
+            let settings: toml::Table = format!("dropout = {rate}").parse().unwrap();
+            assert_eq!((tower.build)(&settings, &shape, &cpu()).is_ok(), fits, "{plugin}: {rate}");
+        }
+    }
+}
+
+#[test]
+fn dropout_changes_training_but_not_scoring() {
+    use esmm_funnel_core::plugin::input::Noise;
+    let Build::Tower(tower) = find(Kind::Tower, "mlp").unwrap().build else { panic!() };
+    let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
+    let device = Device::autodiff(cpu());
+    let tower = (tower.build)(&"hidden = [64, 32]\ndropout = 0.4".parse().unwrap(), &shape, &device).unwrap();
+    let mut input = StageInput::new(vec![Part { values: Tensor::<Bk, 2>::ones([3, 5], &device), index: None }]);
+    let logits = |input: &StageInput| tower.forward(input).logit.into_data().to_vec::<f32>().unwrap();
+    let plain = logits(&input);
+    assert!(plain.iter().all(|z| *z == plain[0]), "nothing is drawn without noise");
+    input.noise = Some(Noise(3));
+    let noisy = logits(&input);
+    assert_eq!(noisy, logits(&input));
+    assert!(noisy[0] != plain[0] && noisy[0] != noisy[1]);
+}
+
+#[test]
+fn heads_divide_the_last_widths() {
+    let Build::Tower(tower) = find(Kind::Tower, "final_mlp").unwrap().build else { panic!() };
+    let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
+    let fault = (tower.build)(&"heads = 3".parse().unwrap(), &shape, &cpu()).err().unwrap();
+    assert_eq!(fault.to_string(), "`heads` is 3, which must divide the last width of both perceptrons, 80 and 80");
+}
