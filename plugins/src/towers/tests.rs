@@ -36,6 +36,7 @@ fn input(value: &Value, device: &Device) -> StageInput {
     };
     StageInput::new(value.as_array().unwrap().iter().map(part).collect())
 }
+#[allow(clippy::needless_pass_by_value)]
 fn close(name: &str, found: TensorData, expected: &Value) {
     let expected = data(expected);
     assert_eq!(found.shape, expected.shape, "{name}");
