@@ -1,5 +1,6 @@
 //! Towers.
 
+pub mod autoint;
 pub mod dcn_v2;
 pub mod final_mlp;
 pub mod linear;
