@@ -8,3 +8,5 @@ pub mod mlp;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod training;
