@@ -120,6 +120,57 @@ def final_mlp(w, x, heads):
 for heads in [1, 2]:
     case("tower", "final_mlp", f"final_mlp, {heads} heads", f"first = [7, 6]\nsecond = [4]\nheads = {heads}", lambda w, x: final_mlp(w, x, heads))
 
+
+def autoint(w, x, hidden):
+    e = fields(x)
+    for layer in range(2):
+        q, k, v, r = (w.linear(f"attention.{layer}.{name}", e, 6, bias=False) for name in ["query", "key", "value", "residual"])
+        heads = []
+        for h in range(2):
+            part = slice(3 * h, 3 * h + 3)
+            heads.append(torch.softmax(q[..., part] @ k[..., part].transpose(1, 2), 2) @ v[..., part])
+        e = torch.relu(torch.cat(heads, 2) + r)
+    return w.head(e.reshape(5, 18)) + w.head(w.mlp("deep.", dense(x), hidden), "deep.head")
+
+
+for hidden in [[], [5]]:
+    case("tower", "autoint", f"autoint, {hidden}", f"layers = 2\nheads = 2\nhead_dim = 3\nhidden = {hidden}", lambda w, x: autoint(w, x, hidden))
+
+# ---- Encoders.
+
+
+def mix(w, gate, x, experts):
+    weights = torch.softmax(w.linear(gate, x, len(experts), bias=False), 1)
+    return sum(weights[:, i:i + 1] * e for i, e in enumerate(experts))
+
+
+def mmoe(w, *inputs):
+    xs = [dense(x) for x in inputs]
+    # Each stage has an input of its own here: what the stages share sees the mean.
+    experts = [w.mlp(f"experts.experts.{i}.", sum(xs) / 2, [6, 4]) for i in range(3)]
+    return [mix(w, f"gates.{t}", x, experts) for t, x in enumerate(xs)]
+
+
+case("encoder", "mmoe", "mmoe", "experts = 3\nhidden = [6, 4]", mmoe)
+
+
+def ple(w, levels, *inputs):
+    states = [dense(x) for x in inputs]
+    shared = sum(states) / 2
+    for level in range(levels):
+        common = [w.mlp(f"levels.{level}.shared.experts.{i}.", shared, [4]) for i in range(2)]
+        own = [[w.mlp(f"levels.{level}.stages.{t}.experts.0.", h, [4])] for t, h in enumerate(states)]
+        mixed = [mix(w, f"levels.{level}.gates.{t}", h, own[t] + common) for t, h in enumerate(states)]
+        if level + 1 < levels:
+            shared = mix(w, f"levels.{level}.shared_gate", shared, own[0] + own[1] + common)
+        states = mixed
+    return states
+
+
+for levels in [1, 2]:
+    case("encoder", "ple", f"ple, {levels} levels", f"levels = {levels}\nshared_experts = 2\nstage_experts = 1\nhidden = [4]",
+         lambda w, *inputs: ple(w, levels, *inputs))
+
 # ---- Write.
 
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "towers_torch.json")

@@ -1,3 +1,6 @@
 //! Encoders.
 
 pub mod concat;
+mod mixture;
+pub mod mmoe;
+pub mod ple;

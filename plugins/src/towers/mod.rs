@@ -1,5 +1,6 @@
 //! Towers.
 
+pub mod autoint;
 pub mod dcn_v2;
 pub mod final_mlp;
 pub mod linear;
@@ -7,3 +8,5 @@ pub mod mlp;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod training;

@@ -36,8 +36,7 @@ fn input(value: &Value, device: &Device) -> StageInput {
     };
     StageInput::new(value.as_array().unwrap().iter().map(part).collect())
 }
-#[allow(clippy::needless_pass_by_value)]
-fn close(name: &str, found: TensorData, expected: &Value) {
+fn close(name: &str, found: &TensorData, expected: &Value) {
     let expected = data(expected);
     assert_eq!(found.shape, expected.shape, "{name}");
     let off = found.iter::<f32>().zip(expected.iter::<f32>()).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
@@ -48,7 +47,7 @@ fn gradients_are_close(name: &str, total: &Tensor<Bk, 1>, inputs: &[StageInput],
     for (stage, input) in inputs.iter().enumerate() {
         for (part, p) in input.parts.iter().enumerate() {
             let name = format!("{name}: gradient of part {part} of input {stage}");
-            close(&name, p.values.grad(&grads).unwrap().into_data(), &expected[stage][part]);
+            close(&name, &p.values.grad(&grads).unwrap().into_data(), &expected[stage][part]);
         }
     }
 }
@@ -68,10 +67,10 @@ fn networks_give_what_pytorch_gives() {
             let mut tower = (tower.build)(&settings, &shape, &device).unwrap();
             tower.load(named(&case["weights"])).unwrap_or_else(|e| panic!("{name}: {e}"));
             let logit = tower.forward(&inputs[0]).logit;
-            close(name, logit.clone().into_data(), &case["outputs"][0]);
+            close(name, &logit.clone().into_data(), &case["outputs"][0]);
             gradients_are_close(name, &logit.sum(), &inputs[..1], &case["gradients"]);
             let scoring = tower.inner().forward(&input(&golden["inputs"][0], &cpu())).logit;
-            close(name, scoring.into_data(), &case["outputs"][0]);
+            close(name, &scoring.into_data(), &case["outputs"][0]);
         } else {
             let Build::Encoder(encoder) = find(Kind::Encoder, kind).unwrap().build else { panic!("{kind}") };
             let stages = inputs.iter().enumerate().map(|(i, _)| format!("stage_{i}")).collect();
@@ -81,7 +80,7 @@ fn networks_give_what_pytorch_gives() {
             assert_eq!(encoded.len(), inputs.len());
             for (stage, input) in encoded.iter().enumerate() {
                 assert_eq!(input.dense().dims()[1], out.iter().map(PartShape::width).sum::<usize>(), "{name}");
-                close(name, input.dense().into_data(), &case["outputs"][stage]);
+                close(name, &input.dense().into_data(), &case["outputs"][stage]);
             }
             let total = encoded.iter().map(|e| e.dense().sum()).reduce(|a, b| a + b).unwrap();
             gradients_are_close(name, &total, &inputs, &case["gradients"]);
@@ -91,7 +90,7 @@ fn networks_give_what_pytorch_gives() {
 
 #[test]
 fn dropout_is_a_rate() {
-    for plugin in ["mlp", "dcn_v2", "final_mlp"] {
+    for plugin in ["mlp", "dcn_v2", "final_mlp", "autoint"] {
         let Build::Tower(tower) = find(Kind::Tower, plugin).unwrap().build else { panic!("{plugin}") };
         let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
         for (rate, fits) in [("0", true), ("0.5", true), ("1.0", false), ("-0.1", false), ("nan", false)] {
@@ -124,4 +123,26 @@ fn heads_divide_the_last_widths() {
     let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
     let fault = (tower.build)(&"heads = 3".parse().unwrap(), &shape, &cpu()).err().unwrap();
     assert_eq!(fault.to_string(), "`heads` is 3, which must divide the last width of both perceptrons, 80 and 80");
+}
+
+#[test]
+fn attention_needs_fields_of_one_width() {
+    let Build::Tower(tower) = find(Kind::Tower, "autoint").unwrap().build else { panic!() };
+    let part = |fields, dim| PartShape { fields, dim, numbers: 3 };
+    let fault = |parts| {
+        let shape = StageShape { stage: "click".into(), parts };
+        (tower.build)(&toml::Table::new(), &shape, &cpu()).err().map(|e| e.to_string())
+    };
+    assert_eq!(fault(vec![part(0, 8), part(2, 4)]), None);
+    assert!(fault(vec![part(0, 0)]).unwrap().contains("needs embedded fields"));
+    assert!(fault(vec![part(1, 8), part(2, 4)]).unwrap().contains("8 wide and others 4"));
+}
+#[test]
+fn experts_need_a_layer() {
+    for plugin in ["mmoe", "ple"] {
+        let Build::Encoder(encoder) = find(Kind::Encoder, plugin).unwrap().build else { panic!("{plugin}") };
+        let shape = EncoderShape { stages: vec!["click".into()], parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
+        let fault = (encoder.build)(&"hidden = []".parse().unwrap(), &shape, &cpu()).err().unwrap();
+        assert!(fault.to_string().contains("at least one layer"), "{fault}");
+    }
 }

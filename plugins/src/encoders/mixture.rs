@@ -1,0 +1,57 @@
+//! Experts and the weighing of them, which `mmoe` and `ple` share.
+
+use crate::towers::mlp::{Activation, Hidden, MlpTower, Rate};
+use anyhow::{Result, bail};
+use burn::prelude::*;
+use burn::tensor::activation::softmax;
+use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::plugin::input::Part;
+use esmm_funnel_core::plugin::{PartShape, StageInput};
+use std::num::NonZeroUsize;
+
+/// Layers of one expert, and what a tower sees of a mixture of such.
+pub(super) fn expert(widths: &[NonZeroUsize], activation: Activation, layer_norm: bool) -> Result<(Hidden<'_>, PartShape)> {
+    let Some(last) = widths.last() else { bail!("`hidden` is empty: an expert needs at least one layer") };
+    let hidden = Hidden { widths, activation, dropout: Rate::default(), layer_norm, first_draw: 0 };
+    Ok((hidden, PartShape { fields: 0, dim: 0, numbers: last.get() }))
+}
+
+/// Perceptrons of the same shape.
+#[derive(Module, Debug)]
+pub struct Experts<B: Backend> {
+    experts: Vec<MlpTower<B>>,
+}
+impl Experts<Bk> {
+    /// `count` experts on `width` columns.
+    pub(super) fn new(count: usize, expert: Hidden<'_>, width: usize, device: &Device) -> Self {
+        Self { experts: (0..count).map(|_| expert.build(width, device)).collect() }
+    }
+    /// # Shapes
+    /// `[B, H]` an expert.
+    pub(super) fn of_input(&self, input: &StageInput) -> Vec<Tensor<Bk, 2>> {
+        self.experts.iter().map(|e| e.of_input(input)).collect()
+    }
+}
+
+/// `Σ_i softmax(scores)_i · E_i`.
+///
+/// # Shapes
+/// `scores` is `[B, n]` for n experts of `[B, H]`, as is the result.
+pub(super) fn mix(scores: Tensor<Bk, 2>, experts: &[Tensor<Bk, 2>]) -> Tensor<Bk, 2> {
+    let [rows, n] = scores.dims();
+    let weights = softmax(scores, 1).reshape([rows, 1, n]);
+    let experts: Tensor<Bk, 3> = Tensor::stack(experts.to_vec(), 1);
+    weights.matmul(experts).squeeze_dim(1)
+}
+
+/// What experts shared by all stages see: the mean of the stages' inputs, which is the input itself unless every stage has tables of its own.
+///
+/// The inputs have the same parts, of the same shapes and rows.
+pub(super) fn shared_input(inputs: &[StageInput]) -> StageInput {
+    let (first, rest) = (&inputs[0], &inputs[1..]);
+    let mean = |(i, part): (usize, &Part)| {
+        let sum = rest.iter().fold(part.values.clone(), |sum, input| sum + input.parts[i].values.clone());
+        Part { values: sum / inputs.len() as f64, index: part.index.clone() }
+    };
+    StageInput { parts: first.parts.iter().enumerate().map(mean).collect(), noise: first.noise }
+}

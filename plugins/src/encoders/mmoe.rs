@@ -1,0 +1,62 @@
+//! `mmoe`: shared experts, mixed by a gate of each stage.
+
+use super::mixture::{Experts, mix, shared_input};
+use crate::towers::mlp::{Activation, count};
+use anyhow::Result;
+use burn::nn::{Linear, LinearConfig};
+use burn::prelude::*;
+use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::plugin::input::Part;
+use esmm_funnel_core::plugin::{Encoder, EncoderSettings, EncoderShape, PartShape, StageInput};
+use esmm_funnel_core::register_encoder;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+
+/// Multi-gate Mixture-of-Experts (Ma et al., KDD 2018): perceptrons that all stages share, and for each stage a gate that weighs them.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mmoe {
+    /// Number of experts.
+    experts: NonZeroUsize,
+    /// Width of each layer of an expert, first to last.
+    hidden: Vec<NonZeroUsize>,
+    /// The nonlinearity after each layer of an expert.
+    activation: Activation,
+    /// Whether each layer of an expert is normalised over its units, before the nonlinearity.
+    layer_norm: bool,
+}
+impl Default for Mmoe {
+    fn default() -> Self {
+        Self { experts: count(4), hidden: vec![count(128)], activation: Activation::default(), layer_norm: false }
+    }
+}
+
+/// `f_t(x) = Σ_i softmax(G_t·x)_i · E_i(x)` for each stage t (equations 7 and 8): `[B, input]` → `[B, H]` a stage.
+///
+/// Where every stage has tables of its own, the experts see the mean of the stages' inputs, and each gate its stage's own.
+#[derive(Module, Debug)]
+pub struct MmoeEncoder<B: Backend> {
+    experts: Experts<B>,
+    gates: Vec<Linear<B>>,
+}
+
+impl EncoderSettings for Mmoe {
+    type Encoder = MmoeEncoder<Bk>;
+    fn build(&self, shape: &EncoderShape, device: &Device) -> Result<(Self::Encoder, Vec<PartShape>)> {
+        let width = shape.parts.iter().map(PartShape::width).sum();
+        let experts = self.experts.get();
+        let (one, out) = super::mixture::expert(&self.hidden, self.activation, self.layer_norm)?;
+        let gate = |_: &String| LinearConfig::new(width, experts).with_bias(false).init(device);
+        let encoder = MmoeEncoder { experts: Experts::new(experts, one, width, device), gates: shape.stages.iter().map(gate).collect() };
+        Ok((encoder, vec![out]))
+    }
+}
+impl Encoder for MmoeEncoder<Bk> {
+    fn forward(&self, inputs: &[StageInput]) -> Vec<StageInput> {
+        let experts = self.experts.of_input(&shared_input(inputs));
+        let mixed = inputs.iter().zip(&self.gates).map(|(input, gate)| (input, mix(input.project(gate), &experts)));
+        mixed.map(|(input, values)| StageInput { parts: vec![Part { values, index: None }], noise: input.noise }).collect()
+    }
+}
+register_encoder!("mmoe", Mmoe);

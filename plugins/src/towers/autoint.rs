@@ -1,0 +1,117 @@
+//! `autoint`: fields that attend to each other.
+
+use super::mlp::{Activation, Hidden, MlpTower, Rate, count};
+use anyhow::{Result, bail};
+use burn::nn::{Linear, LinearConfig};
+use burn::prelude::*;
+use burn::tensor::activation::{relu, softmax};
+use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::plugin::{PartShape, StageInput, StageOutput, StageShape, Tower, TowerSettings};
+use esmm_funnel_core::register_tower;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+
+/// `AutoInt` (Song et al., CIKM 2019): layers in which every embedded field attends to every other. Beside them stands a perceptron on all
+/// columns, plain numbers among them.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoInt {
+    /// Number of attention layers.
+    layers: NonZeroUsize,
+    /// Attention heads of each layer.
+    heads: NonZeroUsize,
+    /// Width of each head.
+    head_dim: NonZeroUsize,
+    /// Width of each hidden layer of the perceptron beside the attention, first to last. Empty means one weight per column.
+    hidden: Vec<NonZeroUsize>,
+    /// The nonlinearity after each hidden layer.
+    activation: Activation,
+    /// Share of each hidden layer's outputs that is dropped in training: at least 0, less than 1.
+    dropout: Rate,
+    /// Whether each hidden layer is normalised over its units, before the nonlinearity.
+    layer_norm: bool,
+}
+impl Default for AutoInt {
+    fn default() -> Self {
+        Self {
+            layers: count(3),
+            heads: count(2),
+            head_dim: count(16),
+            hidden: Vec::new(),
+            activation: Activation::default(),
+            dropout: Rate::default(),
+            layer_norm: false,
+        }
+    }
+}
+
+/// `e_m ← relu(‖_h Σ_k softmax_k(⟨Q_h·e_m, K_h·e_k⟩)·V_h·e_k + W_res·e_m)` for each field m (equations 5 to 8).
+#[derive(Module, Debug)]
+pub struct Attention<B: Backend> {
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    residual: Linear<B>,
+    #[module(skip)]
+    heads: usize,
+}
+impl Attention<Bk> {
+    fn new(dim: usize, heads: usize, head_dim: usize, device: &Device) -> Self {
+        let linear = || LinearConfig::new(dim, heads * head_dim).with_bias(false).init(device);
+        Self { query: linear(), key: linear(), value: linear(), residual: linear(), heads }
+    }
+    /// # Shapes
+    /// `[B, F, D]` → `[B, F, heads · head_dim]`.
+    fn forward(&self, fields: Tensor<Bk, 3>) -> Tensor<Bk, 3> {
+        let [rows, count, dim] = fields.dims();
+        let flat = fields.reshape([rows * count, dim]);
+        let out = self.query.weight.dims()[1];
+        // [B, heads, F, head_dim].
+        let split = |layer: &Linear<Bk>| layer.forward(flat.clone()).reshape([rows, count, self.heads, out / self.heads]).swap_dims(1, 2);
+        let weights = softmax(split(&self.query).matmul(split(&self.key).swap_dims(2, 3)), 3);
+        let seen = weights.matmul(split(&self.value)).swap_dims(1, 2).reshape([rows * count, out]);
+        relu(seen + self.residual.forward(flat)).reshape([rows, count, out])
+    }
+}
+
+/// `[B, input]` → one logit a row, `[B]`: the attention's head (equation 9) and the perceptron's, added.
+#[derive(Module, Debug)]
+pub struct AutoIntTower<B: Backend> {
+    attention: Vec<Attention<B>>,
+    head: Linear<B>,
+    deep: MlpTower<B>,
+    #[module(skip)]
+    parts: Vec<PartShape>,
+}
+
+impl TowerSettings for AutoInt {
+    type Tower = AutoIntTower<Bk>;
+    fn build(&self, shape: &StageShape, device: &Device) -> Result<Self::Tower> {
+        let Self { hidden: widths, activation, dropout, layer_norm, .. } = self;
+        let hidden = Hidden { widths, activation: *activation, dropout: *dropout, layer_norm: *layer_norm, first_draw: 0 };
+        let with_fields = || shape.parts.iter().filter(|p| p.fields > 0);
+        let Some(dim) = with_fields().map(|p| p.dim).next() else {
+            bail!("needs embedded fields side by side; use an encoder that keeps fields apart, such as `concat`");
+        };
+        if let Some(other) = with_fields().find(|p| p.dim != dim) {
+            bail!("needs fields of one width, but some are {dim} wide and others {}", other.dim);
+        }
+        let fields: usize = with_fields().map(|p| p.fields).sum();
+        let (heads, head_dim) = (self.heads.get(), self.head_dim.get());
+        let width = |layer| if layer == 0 { dim } else { heads * head_dim };
+        Ok(AutoIntTower {
+            attention: (0..self.layers.get()).map(|layer| Attention::new(width(layer), heads, head_dim, device)).collect(),
+            head: shape.head(fields * heads * head_dim, device),
+            deep: hidden.with_head(shape, device),
+            parts: shape.parts.clone(),
+        })
+    }
+}
+impl Tower for AutoIntTower<Bk> {
+    fn forward(&self, input: &StageInput) -> StageOutput {
+        let fields = self.attention.iter().fold(input.fields(&self.parts), |x, layer| layer.forward(x));
+        StageOutput::logit(self.head.forward(fields.flatten(1, 2)) + self.deep.of_input(input))
+    }
+}
+register_tower!("autoint", AutoInt);
