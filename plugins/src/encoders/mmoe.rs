@@ -32,7 +32,7 @@ impl Default for Mmoe {
     }
 }
 
-/// `f_t(x) = Σ_i softmax(G_t·x)_i · E_i(x)` for each stage t (equations 7 and 8): `[B, input]` → `[B, H]` a stage.
+/// `f_t(x) = Σ_i softmax(G_t·x)_i · E_i(x)` for each stage t: `[B, input]` → `[B, H]` a stage.
 ///
 /// Where every stage has tables of its own, the experts see the mean of the stages' inputs, and each gate its stage's own.
 #[derive(Module, Debug)]

@@ -45,7 +45,7 @@ impl Default for Ple {
     }
 }
 
-/// `g_t = softmax(G_t·h_t) · [E_t(h_t); E_s(h_s)]` for each stage t (equations 1 to 3), whose `h_t` at the next level is `g_t`; the shared
+/// `g_t = softmax(G_t·h_t) · [E_t(h_t); E_s(h_s)]` for each stage t, whose `h_t` at the next level is `g_t`; the shared
 /// state `h_s` moves on likewise, by a gate over the experts of all stages.
 #[derive(Module, Debug)]
 pub struct Level<B: Backend> {

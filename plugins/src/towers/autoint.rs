@@ -46,7 +46,7 @@ impl Default for AutoInt {
     }
 }
 
-/// `e_m ← relu(‖_h Σ_k softmax_k(⟨Q_h·e_m, K_h·e_k⟩)·V_h·e_k + W_res·e_m)` for each field m (equations 5 to 8).
+/// `e_m ← relu(‖_h Σ_k softmax_k(⟨Q_h·e_m, K_h·e_k⟩)·V_h·e_k + W_res·e_m)` for each field m.
 #[derive(Module, Debug)]
 pub struct Attention<B: Backend> {
     query: Linear<B>,
@@ -75,7 +75,7 @@ impl Attention<Bk> {
     }
 }
 
-/// `[B, input]` → one logit a row, `[B]`: the attention's head (equation 9) and the perceptron's, added.
+/// `[B, input]` → one logit a row, `[B]`: the attention's head and the perceptron's, added.
 #[derive(Module, Debug)]
 pub struct AutoIntTower<B: Backend> {
     attention: Vec<Attention<B>>,

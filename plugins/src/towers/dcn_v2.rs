@@ -55,7 +55,7 @@ impl Default for DcnV2 {
     }
 }
 
-/// `x_{l+1} = x_0 ⊙ (W·x_l + b) + x_l` (equation 1), or with `W = U·Vᵀ` (equation 2).
+/// `x_{l+1} = x_0 ⊙ (W·x_l + b) + x_l`, or with `W = U·Vᵀ`.
 #[derive(Module, Debug)]
 pub struct CrossLayer<B: Backend> {
     /// V, `[W, rank]`; `None` where the matrix is full.
