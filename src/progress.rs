@@ -86,11 +86,11 @@ impl<'a> TrainProgress<'a> {
         let size = input.batch.size;
         let stages = logits
             .iter()
-            .zip(&input.in_space)
-            .zip(&input.reached)
+            .zip(&input.flags.in_space)
+            .zip(&input.flags.reached)
             .map(|((z, space), reached)| {
-                let inside = (0..size).filter(|r| space[*r] > 0.0);
-                inside.map(|r| (f64::from(z[r]), u8::from(reached[r] > 0.0))).unzip()
+                let inside = (0..size).filter(|r| space[*r]);
+                inside.map(|r| (f64::from(z[r]), reached[r])).unzip()
             })
             .collect();
         self.window.push_back(Window(stages, size));

@@ -6,7 +6,7 @@
 use esmm_funnel_core::data::{BagBatch, BagField, Batch, Field, Fields, GroupBatch, GroupFields, NumberField, TableShape};
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::graph::Graph;
-use esmm_funnel_core::model::Model;
+use esmm_funnel_core::model::{Model, StepInput};
 use esmm_funnel_core::run::Loaded;
 use esmm_funnel_core::spec::{Pooling, Spec, load_text};
 use esmm_funnel_core::train::Trainer;
@@ -93,7 +93,8 @@ fn trains_as_pytorch_does() {
         model.load(initial.clone()).unwrap();
         let mut trainer = Trainer::new(model, &spec, losses.len() as u64);
         for (step, (losses, value)) in losses.iter().zip(golden["batches"].as_array().unwrap()).enumerate() {
-            let report = trainer.step(&batch(&spec, value)).unwrap();
+            let batch = batch(&spec, value);
+            let report = trainer.step(&StepInput::new(&trainer.model.graph, &batch)).unwrap();
             let losses = losses.as_object().unwrap();
             assert!(report.terms.iter().map(|t| &t.name).eq(losses.keys()), "{name}: {:?}", report.terms);
             for (term, loss) in report.terms.iter().zip(losses.values()) {

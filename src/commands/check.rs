@@ -90,18 +90,10 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
         plural(cost.steps, "step"),
         count(spec.train.batch_rows.get() as u64),
     );
-    let parts: serde_json::Map<String, Value> = Part::ALL
-        .iter()
-        .map(|part| {
-            let reached: serde_json::Map<String, Value> =
-                graph.nodes.iter().zip(&data.dataset.counts(*part).space_positives).map(|(n, c)| (n.name.clone(), json!(c))).collect();
-            (part.name().to_owned(), json!({ "rows": data.dataset.rows(*part), "reached": reached }))
-        })
-        .collect();
     let value = json!({
         "funnel": spec.funnel.name,
         "stages": stages,
-        "parts": parts,
+        "parts": data.parts(),
         "inferred": data.prepared.inferred.iter().map(|i| json!({ "column": i.column, "decision": decision(i.decision), "reason": i.reason })).collect::<Vec<_>>(),
         "cost": {
             "table_rows": cost.plan.table_rows, "table_bytes": cost.plan.table_bytes, "state_bytes": cost.plan.state_bytes,

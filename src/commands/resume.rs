@@ -1,6 +1,6 @@
 //! `resume`: go on with a run that was stopped, with the spec of the run.
 
-use super::run::{answer, choose};
+use super::run::{answer, choose, finished};
 use super::{RUNS, check_targets, encoding, expectations, gates, load, session, store_dir};
 use crate::cli::{Global, ResumeArgs};
 use crate::progress::TrainProgress;
@@ -8,7 +8,7 @@ use crate::ui::{Exit, Ui};
 use anyhow::{Result, bail};
 use esmm_funnel_core::run::{Manifest, Status, find_run, names};
 use esmm_funnel_core::spec;
-use esmm_funnel_core::train::session::{Session, SessionEnd};
+use esmm_funnel_core::train::session::Session;
 use std::path::Path;
 
 pub fn run(args: &ResumeArgs, global: &Global, ui: &Ui) -> Result<Exit> {
@@ -29,14 +29,7 @@ pub fn run(args: &ResumeArgs, global: &Global, ui: &Ui) -> Result<Exit> {
         let mut progress = TrainProgress::new(ui);
         Session { spec: &spec, folder: &folder, data: &data, options: &options }.resume(&mut [&mut progress])?
     };
-    match end {
-        SessionEnd::Interrupted { step } => {
-            ui.story(&format!("interrupted at step {step}; `esmm-funnel resume {}` goes on", folder.path.display()));
-            Ok(Exit::Interrupted)
-        }
-        SessionEnd::Finished(finished) => {
-            answer(&finished, &folder.path, ui)?;
-            gates(&expectations, finished.test.as_ref(), ui)
-        }
-    }
+    let Some(finished) = finished(end, &folder, ui) else { return Ok(Exit::Interrupted) };
+    answer(&finished, &folder.path, ui)?;
+    gates(&expectations, finished.test.as_ref(), ui)
 }

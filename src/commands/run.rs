@@ -88,12 +88,17 @@ fn one(
         let observers: &mut [&mut dyn Observer] = &mut [&mut progress];
         Session { spec, folder, data, options }.start(&text, observers)?
     };
+    Ok(finished(end, folder, ui))
+}
+
+/// What a session ended with. `None`: interrupted, and told how to go on.
+pub fn finished(end: SessionEnd, folder: &RunFolder, ui: &Ui) -> Option<Box<Finished>> {
     match end {
         SessionEnd::Interrupted { step } => {
             ui.story(&format!("interrupted at step {step}; `esmm-funnel resume {}` goes on", folder.path.display()));
-            Ok(None)
+            None
         }
-        SessionEnd::Finished(finished) => Ok(Some(finished)),
+        SessionEnd::Finished(finished) => Some(finished),
     }
 }
 

@@ -8,14 +8,13 @@ use super::prepare::Prepared;
 use super::preprocess::Preprocessor;
 use super::shuffle::Shuffle;
 use super::split::{self, Part};
-use super::store::{Store, StoredInput};
+use super::store::Store;
 use crate::graph::Graph;
 use crate::spec::Spec;
 use anyhow::Context;
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
-use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -59,23 +58,6 @@ impl BatchPlan {
     pub fn sequential(batch_rows: NonZeroUsize) -> Self {
         Self { batch_rows, order: Order::Sequential, start: 0, oov_rate: 0.0 }
     }
-}
-
-/// What a run's manifest says of its data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DataSummary {
-    /// Of the store: changes with the inputs and with the columns read.
-    pub fingerprint: String,
-    /// Rows of all inputs.
-    pub rows: u64,
-    /// Inputs in reading order, with their sizes and fingerprints.
-    pub inputs: Vec<StoredInput>,
-    /// Rows and labels, after the orphan policy.
-    pub train: PartCounts,
-    /// As `train`.
-    pub valid: PartCounts,
-    /// As `train`.
-    pub test: PartCounts,
 }
 
 #[derive(Debug)]
@@ -171,12 +153,6 @@ impl Dataset {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.inner.store
-    }
-    /// What a run's manifest says of the data.
-    #[must_use]
-    pub fn summary(&self) -> DataSummary {
-        let (meta, [train, valid, test]) = (self.inner.store.meta(), self.inner.counts.clone());
-        DataSummary { fingerprint: meta.fingerprint.clone(), rows: meta.rows, inputs: meta.inputs.clone(), train, valid, test }
     }
     /// Rows of a part.
     #[must_use]

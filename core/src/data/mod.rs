@@ -37,7 +37,7 @@ mod split;
 pub mod store;
 
 pub use batch::*;
-pub use dataset::{BatchPlan, Batches, DataSummary, Dataset, Order, Position};
+pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};
 pub use dictionary::Dictionary;
 pub use id::{IdRef, IdValue};
 pub use infer::{Decision, Inferred};

@@ -47,6 +47,15 @@ pub struct Target {
     pub no: Vec<Event>,
 }
 
+/// What labels say of N rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LabelFlags {
+    /// Per stage `[N]`: whether the row is in its conditional space (parent reached, `unless` not).
+    pub in_space: Vec<Vec<bool>>,
+    /// Per target `[N]`: 1 where it was reached.
+    pub reached: Vec<Vec<u8>>,
+}
+
 /// The stages of a funnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
@@ -126,15 +135,25 @@ impl Graph {
             out[i] = u8::from(labels[i] != 0 && self.in_space(i, out));
         }
     }
-    /// Reads a row's labels, after the orphan policy, as training and metrics do: `out` gets each stage's flag, and `inside` is told whether
-    /// the row is in the stage's conditional space. A label counts as it stands (so that `orphan_labels = "keep"` trains on it), unless
-    /// several stages share its column: then it is the label of the one whose space the row is in.
-    pub fn read_labels(&self, label: impl Fn(usize) -> u8, out: &mut [u8], mut inside: impl FnMut(usize, bool)) {
-        for i in 0..self.len() {
-            let is_inside = self.in_space(i, out);
-            out[i] = if is_inside || !self.shared[i] { label(i) } else { 0 };
-            inside(i, is_inside);
+    /// Reads labels, one column a stage, after the orphan policy, as training and metrics do. A label counts as it stands (so that
+    /// `orphan_labels = "keep"` trains on it), unless several stages share its column: then it is the label of the one whose space the row
+    /// is in.
+    #[must_use]
+    pub fn flags(&self, labels: &[Vec<u8>]) -> LabelFlags {
+        let rows = labels.first().map_or(0, Vec::len);
+        let mut flags = LabelFlags { in_space: vec![vec![false; rows]; self.len()], reached: vec![vec![0; rows]; self.targets.len()] };
+        let mut own = vec![0; self.len()];
+        for row in 0..rows {
+            for stage in 0..self.len() {
+                let inside = self.in_space(stage, &own);
+                flags.in_space[stage][row] = inside;
+                own[stage] = if inside || !self.shared[stage] { labels[stage][row] } else { 0 };
+            }
+            for (target, reached) in self.targets.iter().zip(&mut flags.reached) {
+                reached[row] = u8::from(target.stages.iter().any(|s| own[*s] != 0));
+            }
         }
+        flags
     }
     /// Whether a row is in the stage's conditional space: parent reached, `unless` not. `reached` holds the flags of the stages before it.
     #[must_use]

@@ -3,8 +3,8 @@
 use super::evaluation::{Evaluation, Spaces};
 use super::summary::{Column, Summary, summarise};
 use crate::data::Batch;
-use crate::graph::Graph;
 use crate::graph::compose::{Composed, LogPair};
+use crate::graph::{Graph, LabelFlags};
 use crate::spec;
 
 /// Logits of rows, with all that metrics need of them.
@@ -75,7 +75,7 @@ struct Evaluator<'a> {
 
 /// Evaluates scored rows: per stage `conditional` (rows whose parent was reached and `unless` was not; the tower alone), per stage and outcome
 /// `full` (all rows; the product), and where truth is known per stage `entire` (the tower over all rows, against the outcome each would have
-/// had). `aux_names` names `scores.aux`: first `metrics.gauc_by` if asked for, then `metrics.slices`; `value` names a code of one of them.
+/// had). `aux_names` names the columns of `scores.aux`; `value` names a code of one of them.
 #[must_use]
 pub fn evaluate(
     graph: &Graph,
@@ -86,20 +86,21 @@ pub fn evaluate(
 ) -> Evaluation {
     let logits: Vec<&[f32]> = scores.logits.iter().map(Vec::as_slice).collect();
     let truth: Vec<&[f32]> = scores.truth.iter().map(Vec::as_slice).collect();
-    let (in_space, reached) = flags(graph, scores);
+    let LabelFlags { in_space, reached } = graph.flags(&scores.labels);
+    // By name: a column may be asked for both uses, and stands there once.
+    let column = |name: &String| aux_names.iter().position(|n| n == name);
     let evaluator = Evaluator {
         graph,
         scores,
         ece_bins: metrics.ece_bins.get(),
-        groups: metrics.gauc_by.as_ref().and_then(|_| scores.aux.first()).map(Vec::as_slice),
+        groups: metrics.gauc_by.as_ref().and_then(column).map(|c| scores.aux[c].as_slice()),
         model: graph.compose(&logits),
         truth: (!truth.is_empty()).then(|| graph.compose_probabilities(&truth)),
         in_space,
         reached,
     };
     let mut evaluation = Evaluation { targets: evaluator.targets(None), slices: Vec::new() };
-    let first = usize::from(metrics.gauc_by.is_some());
-    for (column, name) in aux_names.iter().enumerate().skip(first) {
+    for (name, column) in metrics.slices.iter().filter_map(|name| Some((name, column(name)?))) {
         let codes = &scores.aux[column];
         let mut values: Vec<u32> = codes.clone();
         values.sort_unstable();
@@ -115,22 +116,6 @@ pub fn evaluate(
         evaluation.slices.push((name.clone(), slices));
     }
     evaluation
-}
-
-/// Per stage whether each row is in its conditional space, and per target whether it was reached. As in training: a stage's own label counts
-/// as it stands, unless it shares its column.
-fn flags(graph: &Graph, scores: &Scores) -> (Vec<Vec<bool>>, Vec<Vec<u8>>) {
-    let (stages, rows) = (graph.len(), scores.len());
-    let mut in_space = vec![vec![false; rows]; stages];
-    let mut reached = vec![vec![0; rows]; graph.targets.len()];
-    let mut own = vec![0; stages];
-    for row in 0..rows {
-        graph.read_labels(|s| scores.labels[s][row], &mut own, |s, inside| in_space[s][row] = inside);
-        for (target, reached) in graph.targets.iter().zip(&mut reached) {
-            reached[row] = u8::from(target.stages.iter().any(|s| own[*s] != 0));
-        }
-    }
-    (in_space, reached)
 }
 
 impl Evaluator<'_> {
@@ -219,7 +204,7 @@ mod tests {
             counterfactual: vec![vec![0, 1, 1, 0], vec![1, 1, 0, 0]],
             ..Scores::default()
         };
-        let metrics = spec::Metrics { slices: vec!["channel".into()], ..spec::Metrics::default() };
+        let metrics = spec::Metrics { gauc_by: Some("channel".into()), slices: vec!["channel".into()], ..spec::Metrics::default() };
         let e = evaluate(&graph, &scores, &metrics, &["channel".into()], &|_, code| format!("c{code}"));
         let get = |path: &str| e.get(path).unwrap();
         assert_eq!([get("click.full.rows"), get("purchase.conditional.rows"), get("purchase.full.rows")], [4.0, 2.0, 4.0]);

@@ -7,7 +7,7 @@
 use super::{Model, group_width, masked};
 use crate::data::Batch;
 use crate::device::{Bk, Grads};
-use crate::graph::Graph;
+use crate::graph::{Graph, LabelFlags};
 use crate::plugin::input::{Noise, Part, StageInput};
 use crate::plugin::objective::Head;
 use crate::random::mix;
@@ -21,27 +21,14 @@ use rayon::prelude::*;
 pub struct StepInput<'a> {
     /// The rows.
     pub batch: &'a Batch,
-    /// Per target `[B]`: 1 where it was reached.
-    pub reached: Vec<Vec<f32>>,
-    /// Per stage `[B]`: 1 where the row is in the stage's conditional space.
-    pub in_space: Vec<Vec<f32>>,
+    /// What its labels say.
+    pub flags: LabelFlags,
 }
 impl<'a> StepInput<'a> {
     /// Reads the labels along the graph.
     #[must_use]
     pub fn new(graph: &Graph, batch: &'a Batch) -> Self {
-        let stages = graph.len();
-        let flag = |b: bool| f32::from(u8::from(b));
-        let mut reached = vec![vec![0.0; batch.size]; graph.targets.len()];
-        let mut in_space = vec![vec![0.0; batch.size]; stages];
-        let mut flags = vec![0u8; stages];
-        for row in 0..batch.size {
-            graph.read_labels(|s| batch.labels[s][row], &mut flags, |s, inside| in_space[s][row] = flag(inside));
-            for (target, reached) in graph.targets.iter().zip(&mut reached) {
-                reached[row] = flag(target.stages.iter().any(|s| flags[*s] != 0));
-            }
-        }
-        Self { batch, reached, in_space }
+        Self { batch, flags: graph.flags(&batch.labels) }
     }
 }
 
@@ -75,8 +62,9 @@ pub struct Gradients {
 fn cut<const D: usize>(t: Tensor<Bk, D>) -> Tensor<Bk, D> {
     Tensor::from_inner(t).require_grad()
 }
-fn vector(values: &[f32], model: &Model) -> Tensor<Bk, 1> {
-    Tensor::from_inner(Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &model.device))
+fn vector(values: Vec<f32>, model: &Model) -> Tensor<Bk, 1> {
+    let n = values.len();
+    Tensor::from_inner(Tensor::from_data(TensorData::new(values, [n]), &model.device))
 }
 fn host<const D: usize>(t: Tensor<Bk, D>) -> Result<Vec<f32>> {
     t.into_data().into_vec::<f32>().map_err(|e| anyhow!("reading a gradient back: {e:?}"))
@@ -115,9 +103,9 @@ impl Model {
 
         // Head graph.
         let heads: Vec<Tensor<Bk, 1>> = logits.iter().zip(&self.biases).map(|(z, bias)| cut(z.clone().inner().add_scalar(*bias))).collect();
-        let reached: Vec<_> = input.reached.iter().map(|r| vector(r, self)).collect();
-        let in_space: Vec<_> = input.in_space.iter().map(|r| vector(r, self)).collect();
-        let row_weights = (!input.batch.weights.is_empty()).then(|| vector(&input.batch.weights, self));
+        let reached: Vec<_> = input.flags.reached.iter().map(|r| vector(r.iter().map(|y| f32::from(*y)).collect(), self)).collect();
+        let in_space: Vec<_> = input.flags.in_space.iter().map(|r| vector(r.iter().map(|y| f32::from(*y)).collect(), self)).collect();
+        let row_weights = (!input.batch.weights.is_empty()).then(|| vector(input.batch.weights.clone(), self));
         let terms = self.objective.terms(&Head {
             graph: &self.graph,
             logits: &heads,

@@ -40,6 +40,8 @@ pub struct Fit<'a> {
     pub alarms: Vec<String>,
     /// Seconds spent evaluating valid.
     pub valid_seconds: f64,
+    /// The last evaluation of valid, if it was of the model's present weights.
+    pub valid: Option<Evaluation>,
 }
 
 impl Fit<'_> {
@@ -83,10 +85,11 @@ impl Fit<'_> {
                 let started = Instant::now();
                 let Some(next) = batches.next() else { break };
                 let (batch, position) = next?;
-                let report = self.trainer.step(&batch).map_err(|e| self.explain(e))?;
+                let input = StepInput::new(&self.trainer.model.graph, &batch);
+                self.valid = None;
+                let report = self.trainer.step(&input).map_err(|e| self.explain(e))?;
                 (self.state.step, self.state.position) = (self.trainer.step, position);
                 self.state.train_seconds += started.elapsed().as_secs_f64();
-                let input = StepInput::new(&self.trainer.model.graph, &batch);
                 let (step, epoch) = (self.state.step, self.state.epoch + 1);
                 let done = StepEvent {
                     step,
@@ -150,6 +153,7 @@ impl Fit<'_> {
                 }
             }
             is_best = self.compare(&evaluation);
+            self.valid = Some(evaluation);
         }
         self.checkpoint(is_best, observers)
     }
@@ -195,6 +199,7 @@ impl Fit<'_> {
             && let Some(name) = &index.last
         {
             self.trainer.model.load(Checkpoint::at(&folder, name).model()?)?;
+            self.valid = None;
         }
         Ok(())
     }

@@ -55,6 +55,19 @@ pub struct LoadedData {
     pub seconds: f64,
 }
 
+impl LoadedData {
+    /// Per part: its rows, and how many of them reached each stage.
+    #[must_use]
+    pub fn parts(&self) -> serde_json::Map<String, Value> {
+        let reached = |part| -> serde_json::Map<String, Value> {
+            let counts = &self.dataset.counts(part).space_positives;
+            self.graph.nodes.iter().zip(counts).map(|(n, count)| (n.name.clone(), json!(count))).collect()
+        };
+        let of = |part: Part| (part.name().to_owned(), json!({ "rows": self.dataset.rows(part), "reached": reached(part) }));
+        Part::ALL.into_iter().map(of).collect()
+    }
+}
+
 /// Encodes (or finds) the data of a spec, and lints them.
 ///
 /// # Errors
@@ -253,6 +266,7 @@ impl Session<'_> {
             state,
             alarms: std::mem::take(&mut manifest.alarms),
             valid_seconds: 0.0,
+            valid: None,
         };
         let ended = fit.run(&mut watching);
         manifest.steps = fit.state.step;
@@ -262,12 +276,12 @@ impl Session<'_> {
         if ended? == Ended::Interrupted {
             return Ok(SessionEnd::Interrupted { step: fit.state.step });
         }
-        let finished = self.evaluate(&fit, manifest, &mut watching)?;
+        let finished = self.evaluate(&mut fit, manifest, &mut watching)?;
         Ok(SessionEnd::Finished(Box::new(finished)))
     }
 
     /// Evaluates valid and test with the final weights, and writes the result. The only place that looks at test: all that selects is done.
-    fn evaluate(&self, fit: &Fit<'_>, manifest: &mut Manifest, watching: &mut [&mut dyn Observer]) -> Result<Finished> {
+    fn evaluate(&self, fit: &mut Fit<'_>, manifest: &mut Manifest, watching: &mut [&mut dyn Observer]) -> Result<Finished> {
         let Self { spec, folder, data, .. } = *self;
         let part = |part: Part| -> Result<Option<Evaluation>> {
             if data.dataset.rows(part) == 0 {
@@ -284,7 +298,11 @@ impl Session<'_> {
             }
             Ok(Some(score::evaluate(spec, &data.graph, &data.dataset, &scores)))
         };
-        let valid = part(Part::Valid)?;
+        // The last evaluation stands, unless it was of other weights.
+        let valid = match fit.valid.take() {
+            Some(valid) => Some(valid),
+            None => part(Part::Valid)?,
+        };
         let started = Instant::now();
         let test = part(Part::Test)?;
         manifest.durations.test_seconds = started.elapsed().as_secs_f64();
@@ -307,20 +325,10 @@ impl Session<'_> {
 fn describe(data: &LoadedData) -> DataManifest {
     let meta = data.prepared.store.meta();
     let inputs = meta.inputs.iter().map(|i| InputManifest { name: i.name.clone(), bytes: i.bytes, fingerprint: i.fingerprint.clone() });
-    let parts = Part::ALL.into_iter().map(|part| {
-        let reached: serde_json::Map<String, Value> = data
-            .graph
-            .nodes
-            .iter()
-            .zip(&data.dataset.counts(part).space_positives)
-            .map(|(n, count)| (n.name.clone(), json!(count)))
-            .collect();
-        (part.name().to_owned(), json!({ "rows": data.dataset.rows(part), "reached": reached }))
-    });
     DataManifest {
         fingerprint: meta.fingerprint.clone(),
         inputs: inputs.collect(),
         rows: data.dataset.store().rows() as u64,
-        parts: parts.collect(),
+        parts: data.parts(),
     }
 }

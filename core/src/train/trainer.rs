@@ -1,6 +1,5 @@
 //! One step: gradients, then every parameter moves.
 
-use crate::data::Batch;
 use crate::embedding::Plan;
 use crate::model::{Model, StepInput, TermValue, group_width};
 use crate::optim::{DenseState, Rule, Schedule, initial_moment, moments};
@@ -78,14 +77,13 @@ impl Trainer {
     ///
     /// # Errors
     /// [`NotFinite`], in which case nothing has moved.
-    pub fn step(&mut self, batch: &Batch) -> Result<StepReport> {
-        let input = StepInput::new(&self.model.graph, batch);
+    pub fn step(&mut self, input: &StepInput<'_>) -> Result<StepReport> {
         let noise = Noise(mix(self.seed ^ mix(self.step)));
         let (model, plans) = (&self.model, &mut self.plans);
         // Planning the sparse update needs no gradient: it runs beside the networks.
         let (gradients, ()) = rayon::join(
-            || model.gradients(&input, noise),
-            || plans.iter_mut().zip(&model.embeddings).for_each(|(plan, tables)| plan.build(tables, &model.fields, batch)),
+            || model.gradients(input, noise),
+            || plans.iter_mut().zip(&model.embeddings).for_each(|(plan, tables)| plan.build(tables, &model.fields, input.batch)),
         );
         let mut g = gradients?;
         let step = self.step + 1;

@@ -307,7 +307,7 @@ mod tests {
         let (_, dataset, report) = open(&dir.path().join("cache"), &spec, &source);
         report.check().unwrap();
         assert_eq!(Part::ALL.map(|p| dataset.rows(p)), [8, 5, 3]);
-        assert_eq!(dataset.summary().inputs.len(), 3);
+        assert_eq!(dataset.store().meta().inputs.len(), 3);
         // Files given take the place of all of these.
         let only = esmm_funnel_core::data::open_source(&spec, Some(&[PathBuf::from(train)])).unwrap();
         assert_eq!(only.inputs().unwrap().len(), 1);

@@ -3,7 +3,7 @@
 use esmm_funnel_core::data::{BagBatch, BagField, Batch, Field, Fields, GroupBatch, GroupFields, NumberField, TableShape};
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::graph::Graph;
-use esmm_funnel_core::model::Model;
+use esmm_funnel_core::model::{Model, StepInput};
 use esmm_funnel_core::spec::{Pooling, load_text};
 use esmm_funnel_core::train::Trainer;
 use std::path::Path;
@@ -92,7 +92,9 @@ fn networks_train_inside_a_model() {
             let model = Model::build(&spec, Graph::of(&spec), fields(), &[0.5, 0.5], &cpu(), true).unwrap();
             let before = model.tensors().unwrap().into_iter().map(|(name, _, values)| (name, values.to_vec())).collect::<Vec<_>>();
             let mut trainer = Trainer::new(model, &spec, 60);
-            let loss = |trainer: &mut Trainer| trainer.step(&batch()).unwrap().terms.iter().map(|t| t.value).sum::<f64>();
+            let batch = batch();
+            let input = StepInput::new(&trainer.model.graph, &batch);
+            let loss = |trainer: &mut Trainer| trainer.step(&input).unwrap().terms.iter().map(|t| t.value).sum::<f64>();
             let first = loss(&mut trainer);
             let last = (0..59).map(|_| loss(&mut trainer)).last().unwrap();
             assert!(last < 0.7 * first, "{name}: the loss went from {first} to {last}");
