@@ -8,7 +8,7 @@
 
 use super::Build;
 use super::input::{Noise, Part, PartShape, StageInput, StageShape};
-use super::module::{DenseStep, Named, seeded};
+use super::module::{DenseStep, Named, drawing, seeded};
 use super::registry::{self, Kind, Plugin};
 use super::tower::{DynTower, TowerBuild};
 use crate::device::{Bk, Device, cpu};
@@ -194,10 +194,15 @@ fn logits(tower: &dyn DynTower, input: &Input, autodiff: bool) -> Result<Vec<f32
     logits_of(tower, &input.tensors(autodiff), input.rows)
 }
 fn logits_of(tower: &dyn DynTower, input: &StageInput, rows: usize) -> Result<Vec<f32>> {
-    let values = host(tower.forward(input).logit)?;
+    let values = host(forward(tower, input))?;
     ensure!(values.len() == rows, "{} logits for {rows} rows", values.len());
     ensure!(values.iter().all(|z| z.is_finite()), "a logit is not finite: {values:?}");
     Ok(values)
+}
+/// A tower under test may draw from Burn's global generator, which would change what another test builds meanwhile.
+fn forward(tower: &dyn DynTower, input: &StageInput) -> Tensor<Bk, 1> {
+    let _drawing = drawing();
+    tower.forward(input).logit
 }
 fn host<const D: usize>(t: Tensor<Bk, D>) -> Result<Vec<f32>> {
     t.into_data().into_vec::<f32>().map_err(|e| anyhow::anyhow!("reading values: {e:?}"))
@@ -396,5 +401,5 @@ impl Kit {
 /// `Σ weight · logit`.
 fn loss(tower: &dyn DynTower, input: &StageInput, weights: &[f32]) -> Tensor<Bk, 1> {
     let weights = Tensor::<Bk, 1>::from_data(TensorData::new(weights.to_vec(), [weights.len()]), &cpu());
-    (tower.forward(input).logit * Tensor::from_inner(weights)).sum()
+    (forward(tower, input) * Tensor::from_inner(weights)).sum()
 }

@@ -18,9 +18,13 @@ pub type Named = BTreeMap<String, TensorData>;
 /// Burn's generator of initial values is global to the process: whoever seeds it must draw before anyone else does.
 static DRAWING: Mutex<()> = Mutex::new(());
 
-/// Seeds what is drawn on `device` while the guard lives; others who draw wait.
+/// While the guard lives, nobody else seeds that generator or draws from it.
+pub(crate) fn drawing() -> MutexGuard<'static, ()> {
+    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+/// [`drawing`], and what is drawn on `device` follows from `seed`.
 pub(crate) fn seeded(device: &Device, seed: u64) -> MutexGuard<'static, ()> {
-    let drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+    let drawing = drawing();
     <Bk as Backend>::seed(device, seed);
     drawing
 }
