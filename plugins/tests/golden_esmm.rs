@@ -17,7 +17,7 @@ use std::path::Path;
 /// What the script's model sees: two tables, a bag and a number of the row, an id and a bag of the user.
 fn fields() -> Fields {
     let field = |name: &str, table| Field { name: name.into(), feature: name.into(), table };
-    let bag = |name: &str, table, pooling| BagField { field: field(name, table), pooling };
+    let bag = |name: &str, table, pooling| BagField { field: field(name, table), pooling, attend_to: None };
     Fields {
         groups: vec![
             GroupFields {

@@ -60,14 +60,14 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
     let mut text = format!("funnel {}: {}\n", spec.funnel.name, chain(graph));
     let mut stages = Vec::new();
     for target in words::describe(graph) {
-        let loss = losses.iter().find(|l| l.target == target.name);
-        text += &stage_text(&target, loss);
+        let losses: Vec<&LossWords> = losses.iter().filter(|l| l.target == target.name).collect();
+        text += &stage_text(&target, &losses);
         stages.push(json!({
             "name": target.name,
             "outcome": target.is_outcome,
             "rows": target.space,
             "label": target.label,
-            "loss": loss.map(|l| json!({ "words": l.words, "equation": l.equation })),
+            "losses": losses.iter().map(|l| json!({ "words": l.words, "equation": l.equation })).collect::<Vec<_>>(),
             "prediction": target.equation,
             "columns": target.columns,
         }));
@@ -79,7 +79,7 @@ pub fn describe(spec: &Spec, data: &LoadedData) -> Result<(String, Value)> {
     if !data.prepared.inferred.is_empty() {
         text.push('\n');
     }
-    let cost = cost(spec, data);
+    let cost = cost(spec, data)?;
     text += &format!(
         "\n{} table rows × {} = {} of weights + {} of optimiser state; about {} of memory at the peak; {} of {} rows",
         count(cost.plan.table_rows as u64),
@@ -123,12 +123,14 @@ fn chain(graph: &Graph) -> String {
     edges.collect::<Vec<_>>().join(", ")
 }
 
-fn stage_text(target: &words::TargetWords, loss: Option<&LossWords>) -> String {
+fn stage_text(target: &words::TargetWords, losses: &[&LossWords]) -> String {
     let mut text = format!("\n{} {}\n", if target.is_outcome { "outcome" } else { "stage" }, target.name);
     text += &format!("  rows        {}\n  label       {}\n", target.space, target.label);
-    match loss {
-        Some(loss) => text += &format!("  loss        {}\n              {}\n", loss.words, loss.equation),
-        None => text += "  loss        none of its own: trained through the outcome it belongs to\n",
+    for loss in losses {
+        text += &format!("  loss        {}\n              {}\n", loss.words, loss.equation);
+    }
+    if losses.is_empty() {
+        text += "  loss        none of its own: trained through the outcome it belongs to\n";
     }
     text + &format!("  prediction  {}\n  columns     {}\n", target.equation, target.columns.join(", "))
 }
@@ -157,9 +159,9 @@ struct Cost {
     peak: u64,
     steps: u64,
 }
-fn cost(spec: &Spec, data: &LoadedData) -> Cost {
-    let plan = ModelPlan::of(spec, data.dataset.fields());
+fn cost(spec: &Spec, data: &LoadedData) -> Result<Cost> {
+    let plan = ModelPlan::of(spec, data.dataset.fields())?;
     let (_, steps) = Fit::steps(spec, &data.dataset);
     let peak = plan.peak_bytes(spec, data.dataset.store().rows());
-    Cost { plan, peak, steps }
+    Ok(Cost { plan, peak, steps })
 }

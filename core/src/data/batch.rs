@@ -63,6 +63,18 @@ pub struct BagField {
     pub field: Field,
     /// How its vectors become one.
     pub pooling: crate::spec::Pooling,
+    /// For a sequence: the field that its values are compared with, one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attend_to: Option<SingleField>,
+}
+
+/// Which single-valued field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SingleField {
+    /// Index into [`Fields::groups`].
+    pub group: usize,
+    /// Index into [`GroupFields::singles`].
+    pub single: usize,
 }
 
 /// A number that reaches the towers as it is: a transformed column, or the indicator that it is missing.

@@ -169,7 +169,7 @@ fn fields(layout: &Layout, numbers: &[Vec<NumberFit>], tables: &[TableVocabulary
         let mut of = GroupFields {
             name: group.name.clone(),
             singles: group.ids.iter().map(field).collect(),
-            bags: group.bags.iter().map(|b| BagField { field: field(&b.id), pooling: b.pooling }).collect(),
+            bags: group.bags.iter().map(|b| BagField { field: field(&b.id), pooling: b.pooling, attend_to: None }).collect(),
             numbers: Vec::new(),
         };
         for (NumberColumn { column, feature, .. }, fit) in group.numbers.iter().zip(fits) {

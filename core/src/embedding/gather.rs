@@ -5,12 +5,27 @@ use super::plan::bag_scale;
 use crate::data::{GroupBatch, GroupFields};
 use rayon::prelude::*;
 
+/// What is laid out of a group's members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Columns {
+    /// Width of a field.
+    pub dim: usize,
+    /// Whether the numbers follow the fields.
+    pub numbers: bool,
+}
+impl Columns {
+    /// Columns of a group's input.
+    #[must_use]
+    pub fn width(self, fields: &GroupFields) -> usize {
+        (fields.singles.len() + fields.bags.len()) * self.dim + if self.numbers { fields.numbers.len() } else { 0 }
+    }
+}
+
 /// The input of one group, `[N, W]` row-major: single fields, pooled bags, numbers.
 #[must_use]
-pub fn gather(tables: &Tables, fields: &GroupFields, members: &GroupBatch) -> Vec<f32> {
+pub fn gather(tables: &Tables, columns: Columns, fields: &GroupFields, members: &GroupBatch) -> Vec<f32> {
     const MEMBERS: usize = 128;
-    let (f, k, dim) = (fields.singles.len(), fields.numbers.len(), tables.dim());
-    let width = (f + fields.bags.len()) * dim + k;
+    let (f, k, dim, width) = (fields.singles.len(), fields.numbers.len(), tables.dim(), columns.width(fields));
     let mut x = vec![0.0f32; members.size * width];
     if width == 0 {
         return x;
@@ -33,10 +48,19 @@ pub fn gather(tables: &Tables, fields: &GroupFields, members: &GroupBatch) -> Ve
                     }
                 }
             }
-            x[width - k..].copy_from_slice(&members.numbers[member * k..][..k]);
+            if columns.numbers {
+                x[width - k..].copy_from_slice(&members.numbers[member * k..][..k]);
+            }
         }
     });
     x
+}
+
+/// Rows of one table, one after the other: `[rows, dim]` row-major.
+#[must_use]
+pub fn gather_values(tables: &Tables, table: usize, rows: &[u32]) -> Vec<f32> {
+    let first = tables.first_row(table);
+    rows.iter().flat_map(|row| tables.row(first + *row as usize)).copied().collect()
 }
 
 #[cfg(test)]
@@ -50,7 +74,7 @@ mod tests {
 
     fn fields() -> Fields {
         let field = |name: &str, table| Field { name: name.into(), feature: name.into(), table };
-        let bag = |name: &str, table, pooling| BagField { field: field(name, table), pooling };
+        let bag = |name: &str, table, pooling| BagField { field: field(name, table), pooling, attend_to: None };
         Fields {
             groups: vec![
                 GroupFields {
@@ -106,7 +130,7 @@ mod tests {
         let loss = |t: &Tables| -> f64 {
             let mut sum = 0.0;
             for (g, (f, m)) in fields.groups.iter().zip(&batch.groups).enumerate() {
-                for (i, x) in gather(t, f, m).iter().enumerate() {
+                for (i, x) in gather(t, Columns { dim: 2, numbers: true }, f, m).iter().enumerate() {
                     sum += f64::from(*x) * coefficient(g, i);
                 }
             }
@@ -116,7 +140,7 @@ mod tests {
         let dx: Vec<Vec<f32>> = (0..2).map(|g| (0..batch.groups[g].size * widths[g]).map(|i| coefficient(g, i) as f32).collect()).collect();
         let mut plan = Plan::default();
         for _ in 0..2 {
-            plan.build(&tables, &fields, &batch);
+            plan.build(&tables, &fields, &batch, &[(1, 0)]);
         }
         let mut gradient = Vec::new();
         plan.segment_sum(&[&dx[0], &dx[1]], &widths, 2, &mut gradient);

@@ -5,12 +5,13 @@ use crate::data::{Batch, Fields};
 use crate::spec::Pooling;
 use rayon::prelude::*;
 
-/// One use of a table row in the input of a group: its vector was added to `x[member, column..column + dim]`, times `weight`.
+/// One use of a table row: its vector was added to field `field` of `x[member]`, times `weight`, in the input of a group; or was a value
+/// of a sequence, one by one, whose sources follow those of the groups.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Use {
-    group: u32,
+    source: u32,
     member: u32,
-    column: u32,
+    field: u32,
     weight: f32,
 }
 
@@ -35,33 +36,39 @@ impl Plan {
         &self.unique
     }
 
-    /// Plans a batch; buffers are kept from one to the next.
+    /// Plans a batch; buffers are kept from one to the next. The plan is of all sets of tables with these rows, whatever their width.
+    /// `sequences` are the bags whose values some tower saw one by one, each with its group and its place there.
     #[allow(clippy::cast_possible_truncation)]
-    pub fn build(&mut self, tables: &Tables, fields: &Fields, batch: &Batch) {
+    pub fn build(&mut self, tables: &Tables, fields: &Fields, batch: &Batch, sequences: &[(usize, usize)]) {
         self.touched.clear();
         for (g, (group, members)) in fields.groups.iter().zip(&batch.groups).enumerate() {
-            let (g, dim) = (g as u32, tables.dim() as u32);
+            let source = g as u32;
             let f = group.singles.len();
             for (field, shape) in group.singles.iter().enumerate() {
                 let first = tables.first_row(shape.table) as u32;
-                let column = field as u32 * dim;
+                let field = field as u32;
                 for member in 0..members.size {
-                    let row = first + members.singles[member * f + field];
-                    self.touched.push((row, Use { group: g, member: member as u32, column, weight: 1.0 }));
+                    let row = first + members.singles[member * f + field as usize];
+                    self.touched.push((row, Use { source, member: member as u32, field, weight: 1.0 }));
                 }
             }
             for (b, (shape, bag)) in group.bags.iter().zip(&members.bags).enumerate() {
                 let first = tables.first_row(shape.field.table) as u32;
-                let column = (f + b) as u32 * dim;
+                let field = (f + b) as u32;
                 for member in 0..members.size {
                     let range = bag.offsets[member] as usize..bag.offsets[member + 1] as usize;
                     let scale = bag_scale(shape.pooling, bag.weights.get(range.clone()), range.len());
                     for i in range {
                         let weight = scale * bag.weights.get(i).copied().unwrap_or(1.0);
-                        self.touched.push((first + bag.rows[i], Use { group: g, member: member as u32, column, weight }));
+                        self.touched.push((first + bag.rows[i], Use { source, member: member as u32, field, weight }));
                     }
                 }
             }
+        }
+        for (i, &(g, b)) in sequences.iter().enumerate() {
+            let (source, first) = ((fields.groups.len() + i) as u32, tables.first_row(fields.groups[g].bags[b].field.table) as u32);
+            let values = batch.groups[g].bags[b].rows.iter().enumerate();
+            self.touched.extend(values.map(|(at, row)| (first + row, Use { source, member: at as u32, field: 0, weight: 1.0 })));
         }
         self.index(tables.rows());
     }
@@ -99,7 +106,7 @@ impl Plan {
         }
         let mut next = self.starts.clone();
         self.uses.clear();
-        self.uses.resize(self.touched.len(), Use { group: 0, member: 0, column: 0, weight: 0.0 });
+        self.uses.resize(self.touched.len(), Use { source: 0, member: 0, field: 0, weight: 0.0 });
         for &(row, at) in &self.touched {
             let slot = self.slot[row as usize] as usize;
             self.uses[next[slot] as usize] = at;
@@ -107,8 +114,9 @@ impl Plan {
         }
     }
 
-    /// Sums the gradient of each group's input, `dx [N, W]`, per touched row into `out [unique, dim]`. Deterministic: each row's uses are
-    /// summed in order of the batch, whatever the number of threads.
+    /// Sums the gradient of each source (each group's input, then each sequence's values), `dx [N, W]`, per touched row into
+    /// `out [unique, dim]`; a source that is empty is left out. Deterministic: each row's uses are summed in order of the batch, whatever the
+    /// number of threads.
     pub fn segment_sum(&self, dx: &[&[f32]], widths: &[usize], dim: usize, out: &mut Vec<f32>) {
         out.clear();
         out.resize(self.unique.len() * dim, 0.0);
@@ -116,8 +124,9 @@ impl Plan {
             for (i, out) in out.chunks_exact_mut(dim).enumerate() {
                 let slot = chunk * 128 + i;
                 for u in &self.uses[self.starts[slot] as usize..self.starts[slot + 1] as usize] {
-                    let g = u.group as usize;
-                    let from = &dx[g][u.member as usize * widths[g] + u.column as usize..][..dim];
+                    let source = u.source as usize;
+                    let Some(dx) = dx.get(source).filter(|dx| !dx.is_empty()) else { continue };
+                    let from = &dx[u.member as usize * widths[source] + u.field as usize * dim..][..dim];
                     for (o, d) in out.iter_mut().zip(from) {
                         *o += u.weight * d;
                     }

@@ -1,16 +1,17 @@
 //! A spec and its data → a model.
 
-use super::{Model, group_width};
+use super::inputs::{part_shapes, sequence_shapes};
+use super::{Mask, Model, Owner, StageTower, TableSet};
 use crate::data::Fields;
-use crate::device::{Bk, Device};
-use crate::embedding::Tables;
+use crate::device::Device;
+use crate::embedding::{Columns, Tables};
 use crate::graph::Graph;
 use crate::plugin::module::seeded;
 use crate::plugin::registry::{self, Kind};
-use crate::plugin::{Build, EncoderShape, LossWords, Objective, PartShape, StageShape};
+use crate::plugin::tower::DynTower;
+use crate::plugin::{Build, EncoderShape, LossWords, Needs, Objective, PartShape, StageShape, Start, TowerBuild};
 use crate::spec::{Component, InitBias, Spec};
 use anyhow::{Context, Result, bail};
-use burn::prelude::*;
 
 /// What a model is made of, before it is made: enough to say what it will cost.
 #[derive(Debug, Clone)]
@@ -26,18 +27,22 @@ pub struct ModelPlan {
 }
 impl ModelPlan {
     /// Of a spec and its fields.
-    #[must_use]
-    pub fn of(spec: &Spec, fields: &Fields) -> Self {
+    ///
+    /// # Errors
+    /// A plugin that is not there.
+    pub fn of(spec: &Spec, fields: &Fields) -> Result<Self> {
         let copies = if spec.embedding.per_stage { spec.stages.len() } else { 1 };
         let dim = spec.embedding.dim.get();
-        let table_rows = fields.tables.iter().map(|t| t.rows).sum::<usize>() * copies;
-        let table_bytes = table_rows * dim * size_of::<f32>();
-        Self {
-            table_rows,
+        let rows = fields.tables.iter().map(|t| t.rows).sum::<usize>();
+        let parts = towers(spec, &Graph::of(spec), &*objective(spec, &Graph::of(spec))?)?;
+        let own: Vec<usize> = parts.iter().map(|t| t.needs.own_dim).filter(|d| *d > 0).collect();
+        let table_bytes = rows * (copies * dim + own.iter().sum::<usize>()) * size_of::<f32>();
+        Ok(Self {
+            table_rows: rows * (copies + own.len()),
             table_bytes,
             state_bytes: table_bytes * crate::optim::moments(&spec.embedding.optimizer),
-            width: (0..fields.groups.len()).map(|g| group_width(fields, g, dim)).sum(),
-        }
+            width: part_shapes(fields, Columns { dim, numbers: true }).iter().map(PartShape::width).sum(),
+        })
     }
 
     /// A rough upper estimate of the memory that training needs at its peak: tables with state and the batch's stamps, activations of the
@@ -67,15 +72,13 @@ impl Model {
     /// A plugin that cannot work on these fields, named with its stage.
     pub fn build(spec: &Spec, graph: Graph, fields: Fields, base_rates: &[f64], device: &Device, autodiff: bool) -> Result<Self> {
         let dim = spec.embedding.dim.get();
-        let parts: Vec<PartShape> =
-            fields.groups.iter().map(|g| PartShape { fields: g.singles.len() + g.bags.len(), dim, numbers: g.numbers.len() }).collect();
-        if parts.iter().all(|p| p.width() == 0) {
+        let parts = part_shapes(&fields, Columns { dim, numbers: true });
+        if parts.is_empty() {
             bail!("the model has no input: no feature has a column");
         }
-        let copies = if spec.embedding.per_stage { spec.stages.len() } else { 1 };
-        let embeddings = (0..copies as u64)
-            .map(|i| Tables::new(&fields.tables, dim, spec.embedding.init_std, spec.train.seed.wrapping_add(i << 32)))
-            .collect();
+        let objective = objective(spec, &graph)?;
+        let planned = towers(spec, &graph, &*objective)?;
+        let embeddings = table_sets(spec, &fields, &planned);
 
         let on = if autodiff { Device::autodiff(device.clone()) } else { device.clone() };
         let drawing = seeded(&on, spec.train.seed);
@@ -85,30 +88,107 @@ impl Model {
             _ => bail!("`{}` is not an encoder", spec.encoder.kind),
         }
         .with_context(|| format!("encoder `{}`", spec.encoder.kind))?;
-        let mut towers = Vec::with_capacity(spec.stages.len());
-        for stage in &spec.stages {
-            let shape = StageShape { stage: stage.name.clone(), parts: parts.clone() };
-            let Build::Tower(tower) = plugin(Kind::Tower, &stage.tower)?.build else { bail!("`{}` is not a tower", stage.tower.kind) };
-            let built = (tower.build)(&stage.tower.settings, &shape, &on);
-            towers.push(built.with_context(|| format!("stage `{}`: tower `{}`", stage.name, stage.tower.kind))?);
+        let mut towers = Vec::with_capacity(planned.len());
+        for (t, Planned { stage, needs, prefix, build, .. }) in planned.iter().enumerate() {
+            let stated = &spec.stages[*stage];
+            let shape = StageShape {
+                stage: stated.name.clone(),
+                parts: parts.clone(),
+                own: if needs.own_dim > 0 { part_shapes(&fields, Columns { dim: needs.own_dim, numbers: false }) } else { Vec::new() },
+                sequences: if needs.sequences && encoder.is_identity() { sequence_shapes(&fields, dim) } else { Vec::new() },
+                upstream: if needs.upstream { graph.nodes[*stage].parent.map(|p| planned[p].needs.hidden) } else { None },
+            };
+            let network = build(&stated.tower.settings, &shape, &on);
+            let network = network.with_context(|| format!("stage `{}`: tower `{}`", stated.name, stated.tower.kind))?;
+            let shared = if spec.embedding.per_stage { *stage } else { 0 };
+            let own = embeddings.iter().position(|set| set.owner == Owner::Tower(t));
+            let mask = mask(spec, *stage, &fields, needs.own_dim, device, encoder.is_identity())?;
+            towers.push(StageTower { network, stage: *stage, needs: *needs, prefix: prefix.clone(), tables: (shared, own), mask });
         }
         drop(drawing);
 
-        let objective = objective(spec, &graph)?;
-        let masks = masks(spec, &fields, dim, device, encoder.is_identity())?;
+        let biases = planned.iter().map(|p| match p.start {
+            None => initial_bias(&spec.stages[p.stage].init_bias, base_rates[p.stage]),
+            Some(start) => initial_extra_bias(start, base_rates[p.stage]),
+        });
         Ok(Self {
+            biases: biases.collect(),
+            levels: levels(&graph, &towers),
+            objective_parameters: objective.parameters(&graph).into_iter().map(|(_, start)| start).collect(),
             embeddings,
             encoder,
             towers,
-            biases: spec.stages.iter().zip(base_rates).map(|(s, rate)| initial_bias(&s.init_bias, *rate)).collect(),
             target_weights: spec.stages.iter().map(|s| s.weight).chain(spec.outcomes.iter().map(|o| o.weight)).collect(),
             objective,
-            masks,
             device: device.clone(),
             graph,
             fields,
         })
     }
+}
+
+/// A tower before it is built.
+struct Planned {
+    stage: usize,
+    needs: Needs,
+    prefix: String,
+    build: fn(&toml::Table, &StageShape, &Device) -> Result<Box<dyn DynTower>>,
+    /// Of an extra head: where its bias starts.
+    start: Option<Start>,
+}
+
+/// The towers of the stages, then the objective's extra heads.
+fn towers(spec: &Spec, graph: &Graph, objective: &dyn Objective) -> Result<Vec<Planned>> {
+    let of = |stage: usize, prefix: String, start: Option<Start>| -> Result<Planned> {
+        let tower = &spec.stages[stage].tower;
+        let Build::Tower(TowerBuild { build, needs }) = plugin(Kind::Tower, tower)?.build else { bail!("`{}` is not a tower", tower.kind) };
+        let needs = needs(&tower.settings).with_context(|| format!("stage `{}`: tower `{}`", spec.stages[stage].name, tower.kind))?;
+        Ok(Planned { stage, needs, prefix, build, start })
+    };
+    let stages = spec.stages.iter().enumerate().map(|(i, stage)| of(i, format!("tower.{}.", stage.name), None));
+    let extra = objective.extra_heads(graph);
+    let extra = extra.into_iter().map(|h| of(h.stage, format!("head.{}.{}.", spec.stages[h.stage].name, h.name), Some(h.start)));
+    let planned = stages.chain(extra).collect::<Result<Vec<_>>>()?;
+    for p in planned.iter().filter(|p| p.needs.upstream) {
+        let (name, kind) = (&spec.stages[p.stage].name, &spec.stages[p.stage].tower.kind);
+        let Some(parent) = graph.nodes[p.stage].parent else {
+            bail!("stage `{name}`: tower `{kind}` reads the hidden layer of the stage before, and there is none before the first");
+        };
+        if planned[parent].needs.hidden == 0 {
+            let Component { kind: other, .. } = &spec.stages[parent].tower;
+            bail!(
+                "stage `{name}`: tower `{kind}` reads the hidden layer of `{}`, whose tower `{other}` has none",
+                graph.nodes[parent].name
+            );
+        }
+    }
+    Ok(planned)
+}
+
+/// Tables shared by all stages or of each, and those of towers that asked for their own.
+fn table_sets(spec: &Spec, fields: &Fields, towers: &[Planned]) -> Vec<TableSet> {
+    let (dim, std, seed) = (spec.embedding.dim.get(), spec.embedding.init_std, spec.train.seed);
+    let set = |owner, dim, stream: u64| TableSet { owner, tables: Tables::new(&fields.tables, dim, std, seed.wrapping_add(stream << 32)) };
+    let stages = 0..spec.stages.len();
+    let shared: Vec<TableSet> = if spec.embedding.per_stage {
+        stages.map(|s| set(Owner::Stage(s), dim, s as u64)).collect()
+    } else {
+        vec![set(Owner::Funnel, dim, 0)]
+    };
+    let own = towers.iter().enumerate().filter(|(_, t)| t.needs.own_dim > 0);
+    let own = own.map(|(t, planned)| set(Owner::Tower(t), planned.needs.own_dim, (1 << 16) + t as u64));
+    shared.into_iter().chain(own).collect()
+}
+
+/// Towers that can run side by side: a tower that reads another comes after it.
+fn levels(graph: &Graph, towers: &[StageTower]) -> Vec<Vec<usize>> {
+    let mut level = vec![0; towers.len()];
+    for t in 0..towers.len() {
+        if let (true, Some(parent)) = (towers[t].needs.upstream, graph.nodes[towers[t].stage].parent) {
+            level[t] = level[parent] + 1;
+        }
+    }
+    (0..=level.iter().copied().max().unwrap_or(0)).map(|l| (0..towers.len()).filter(|t| level[*t] == l).collect()).collect()
 }
 
 fn objective(spec: &Spec, graph: &Graph) -> Result<Box<dyn Objective>> {
@@ -123,45 +203,40 @@ fn plugin(kind: Kind, component: &Component) -> Result<&'static registry::Plugin
         .with_context(|| format!("no {kind} named `{}` in this build; there are: {}", component.kind, registry::names(kind).join(", ")))
 }
 
+/// A rate that has a logit.
+fn inside(rate: f64) -> f64 {
+    rate.clamp(1e-6, 1.0 - 1e-6)
+}
+
 #[allow(clippy::cast_possible_truncation)]
 fn initial_bias(bias: &InitBias, rate: f64) -> f32 {
     match bias {
         InitBias::Value(z) => *z as f32,
         InitBias::Named(_) => {
-            let rate = rate.clamp(1e-6, 1.0 - 1e-6);
+            let rate = inside(rate);
             (rate / (1.0 - rate)).ln() as f32
         }
     }
 }
 
-type StageMasks = Option<Vec<Tensor<Bk, 2>>>;
+/// Where an extra head's bias starts.
+#[allow(clippy::cast_possible_truncation)]
+fn initial_extra_bias(start: Start, rate: f64) -> f32 {
+    match start {
+        Start::Value(z) => z as f32,
+        Start::OfRate(of) => of(inside(rate)) as f32,
+    }
+}
 
-/// Masks for the stages that do without some feature or column.
-fn masks(spec: &Spec, fields: &Fields, dim: usize, device: &Device, identity: bool) -> Result<Vec<StageMasks>> {
-    spec.stages
-        .iter()
-        .map(|stage| {
-            let without = &stage.features.without;
-            if without.is_empty() {
-                return Ok(None);
-            }
-            if !identity {
-                bail!("stage `{}`: `features.without` needs an encoder that keeps fields apart, such as `concat`", stage.name);
-            }
-            let seen = |feature: &str, column: &str| f32::from(u8::from(!without.iter().any(|w| w == feature || w == column)));
-            Ok(Some(
-                fields
-                    .groups
-                    .iter()
-                    .map(|g| {
-                        let fields = g.singles.iter().chain(g.bags.iter().map(|b| &b.field));
-                        let mut mask: Vec<f32> = fields.flat_map(|f| std::iter::repeat_n(seen(&f.feature, &f.name), dim)).collect();
-                        mask.extend(g.numbers.iter().map(|n| seen(&n.feature, &n.name)));
-                        let width = mask.len();
-                        Tensor::from_data(TensorData::new(mask, [1, width]), device)
-                    })
-                    .collect(),
-            ))
-        })
-        .collect()
+/// The mask of a stage that does without some feature or column.
+fn mask(spec: &Spec, stage: usize, fields: &Fields, own_dim: usize, device: &Device, identity: bool) -> Result<Option<Mask>> {
+    let stage = &spec.stages[stage];
+    let without = &stage.features.without;
+    if without.is_empty() {
+        return Ok(None);
+    }
+    if !identity {
+        bail!("stage `{}`: `features.without` needs an encoder that keeps fields apart, such as `concat`", stage.name);
+    }
+    Ok(Some(Mask::new(without, fields, spec.embedding.dim.get(), own_dim, device)))
 }

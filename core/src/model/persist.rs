@@ -1,6 +1,7 @@
-//! A model's weights by name: `tower.<stage>.…`, `encoder.…`, `bias`, `table.<column>` (`table.<stage>.<column>` where every stage has its own).
+//! A model's weights by name: `tower.<stage>.…`, `head.<stage>.<name>.…` for an objective's extra heads, `encoder.…`, `bias`, `objective`,
+//! `table.<column>` (`table.<stage>.<column>` where every stage has its own), and `own.<tower's name>.<column>` for tables of a tower's own.
 
-use super::Model;
+use super::{Model, Owner};
 use crate::plugin::module::{DynModule, Named};
 use crate::run::{Loaded, Tensors};
 use anyhow::{Context, Result, bail};
@@ -10,11 +11,15 @@ use std::borrow::Cow;
 impl Model {
     /// Prefix of the names of the `set`-th tables.
     pub(crate) fn table_prefix(&self, set: usize) -> String {
-        if self.embeddings.len() > 1 { format!("table.{}.", self.graph.nodes[set].name) } else { "table.".into() }
+        match self.embeddings[set].owner {
+            Owner::Funnel => "table.".into(),
+            Owner::Stage(stage) => format!("table.{}.", self.graph.nodes[stage].name),
+            Owner::Tower(tower) => format!("own.{}", self.tower_prefix(tower)),
+        }
     }
     /// Prefix of the names of a tower's parameters.
-    pub(crate) fn tower_prefix(&self, stage: usize) -> String {
-        format!("tower.{}.", self.graph.nodes[stage].name)
+    pub(crate) fn tower_prefix(&self, tower: usize) -> &str {
+        &self.towers[tower].prefix
     }
 
     /// All weights.
@@ -32,16 +37,16 @@ impl Model {
             Ok(())
         };
         add("encoder.", self.encoder.tensors())?;
-        for (s, tower) in self.towers.iter().enumerate() {
-            add(&self.tower_prefix(s), tower.tensors())?;
+        for tower in &self.towers {
+            add(&tower.prefix, tower.network.tensors())?;
         }
-        for (set, tables) in self.embeddings.iter().enumerate() {
-            let prefix = self.table_prefix(set);
-            all.extend(
-                tables
-                    .named_weights()
-                    .map(|(name, w)| (format!("{prefix}{name}"), vec![w.len() / tables.dim(), tables.dim()], Cow::Borrowed(w))),
-            );
+        if !self.objective_parameters.is_empty() {
+            all.push(("objective".into(), vec![self.objective_parameters.len()], Cow::Borrowed(&self.objective_parameters)));
+        }
+        for (s, set) in self.embeddings.iter().enumerate() {
+            let (prefix, dim) = (self.table_prefix(s), set.tables.dim());
+            let named = set.tables.named_weights();
+            all.extend(named.map(|(name, w)| (format!("{prefix}{name}"), vec![w.len() / dim, dim], Cow::Borrowed(w))));
         }
         Ok(all)
     }
@@ -51,14 +56,21 @@ impl Model {
     /// # Errors
     /// A name that is missing or left over, or a shape that differs: the weights are of another model.
     pub fn load(&mut self, mut tensors: Loaded) -> Result<()> {
-        let (_, biases) = tensors.remove("bias").context("`bias` is missing")?;
-        if biases.len() != self.biases.len() {
-            bail!("`bias` has {} values, the funnel has {} stages", biases.len(), self.biases.len());
+        let mut vector = |name: &str, values: &mut Vec<f32>| -> Result<()> {
+            let (_, loaded) = tensors.remove(name).with_context(|| format!("`{name}` is missing"))?;
+            if loaded.len() != values.len() {
+                bail!("`{name}` has {} values, the model needs {}", loaded.len(), values.len());
+            }
+            *values = loaded;
+            Ok(())
+        };
+        vector("bias", &mut self.biases)?;
+        if !self.objective_parameters.is_empty() {
+            vector("objective", &mut self.objective_parameters)?;
         }
-        self.biases = biases;
         for set in 0..self.embeddings.len() {
             let prefix = self.table_prefix(set);
-            for (name, weights) in self.embeddings[set].named_weights_mut() {
+            for (name, weights) in self.embeddings[set].tables.named_weights_mut() {
                 let name = format!("{prefix}{name}");
                 let (shape, values) = tensors.remove(&name).with_context(|| format!("`{name}` is missing"))?;
                 if values.len() != weights.len() {
@@ -76,9 +88,8 @@ impl Model {
             module.load(named).with_context(|| format!("loading `{}`", prefix.trim_end_matches('.')))
         };
         take("encoder.", &mut *self.encoder)?;
-        for s in 0..self.towers.len() {
-            let prefix = format!("tower.{}.", self.graph.nodes[s].name);
-            take(&prefix, &mut *self.towers[s])?;
+        for tower in &mut self.towers {
+            take(&tower.prefix, &mut *tower.network)?;
         }
         if let Some(name) = tensors.keys().next() {
             bail!("`{name}` is not a weight of this model");

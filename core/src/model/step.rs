@@ -2,14 +2,16 @@
 //!
 //! Autodiff locks each connected graph, so the step is cut into graphs that can run side by side: encoder → (cut) → one graph a tower →
 //! (cut at the logits) → the head. Backward goes the other way: the head gives each tower its `dz`, each tower gives its input's gradient,
-//! their sum goes through the encoder, and what arrives at the embedded input goes to the tables.
+//! their sum goes through the encoder, and what arrives at the embedded input goes to the tables. A tower that reads another's hidden layer
+//! reads a cut of it, and goes back before it.
 
-use super::{Model, group_width, masked};
+use super::{Model, StageTower, TableSet};
 use crate::data::Batch;
 use crate::device::{Bk, Grads};
 use crate::graph::{Graph, LabelFlags};
-use crate::plugin::input::{Noise, Part, StageInput};
-use crate::plugin::objective::Head;
+use crate::plugin::input::{Noise, Part, Sequence, StageInput, StageOutput};
+use crate::plugin::objective::{Head, Loss};
+use crate::plugin::tower::DynTower;
 use crate::random::mix;
 use anyhow::{Result, anyhow};
 use burn::optim::GradientsParams;
@@ -46,16 +48,38 @@ pub struct TermValue {
 pub struct Gradients {
     /// The loss, summand by summand.
     pub terms: Vec<TermValue>,
+    /// What the objective tells besides.
+    pub readings: Vec<TermValue>,
     /// Per stage `[B]`: the logits of the forward pass.
     pub logits: Vec<Vec<f32>>,
     /// Of the encoder's parameters, unless it has none.
     pub encoder: Option<GradientsParams>,
     /// Of each tower's parameters.
     pub towers: Vec<GradientsParams>,
-    /// `[S]`: of the stages' biases.
+    /// `[towers]`: of their biases.
     pub biases: Vec<f32>,
-    /// Per set of tables, per group `[N, W]`: of the embedded input (empty for a group without columns).
+    /// Of what the objective learns.
+    pub objective_parameters: Vec<f32>,
+    /// Per set of tables: of the input of each group `[N, W]`, then of the values of each sequence `[T, D]`. Empty where there is none.
     pub inputs: Vec<Vec<Vec<f32>>>,
+}
+
+/// What the head's backward pass gives.
+struct HeadGradients {
+    terms: Vec<TermValue>,
+    readings: Vec<TermValue>,
+    logits: Vec<Vec<f32>>,
+    /// Per tower `[B]`.
+    dz: Vec<Tensor<Bk, 1>>,
+    objective_parameters: Vec<f32>,
+}
+
+/// What a tower's backward pass gives, besides its parameters': gradients of what it read.
+struct TowerGradients {
+    parts: Vec<Tensor<Bk, 2>>,
+    own: Vec<Tensor<Bk, 2>>,
+    sequences: Vec<Tensor<Bk, 2>>,
+    upstream: Option<Tensor<Bk, 2>>,
 }
 
 /// A copy that starts a graph of its own.
@@ -66,12 +90,26 @@ fn vector(values: Vec<f32>, model: &Model) -> Tensor<Bk, 1> {
     let n = values.len();
     Tensor::from_inner(Tensor::from_data(TensorData::new(values, [n]), &model.device))
 }
+fn flags(values: &[impl Copy + Into<f32>], model: &Model) -> Tensor<Bk, 1> {
+    vector(values.iter().map(|y| (*y).into()).collect(), model)
+}
 fn host<const D: usize>(t: Tensor<Bk, D>) -> Result<Vec<f32>> {
     t.into_data().into_vec::<f32>().map_err(|e| anyhow!("reading a gradient back: {e:?}"))
 }
 /// `Σ output · gradient`, whose backward pass sends `gradient` into `output`'s graph.
 fn pull<const D: usize>(output: Tensor<Bk, D>, gradient: Tensor<Bk, D>) -> Tensor<Bk, 1> {
     (output * Tensor::from_inner(gradient)).sum()
+}
+fn add_to(sum: &mut Option<Tensor<Bk, 2>>, more: Tensor<Bk, 2>) {
+    *sum = Some(match sum.take() {
+        None => more,
+        Some(sum) => sum + more,
+    });
+}
+/// Adds part by part.
+fn add_all(sums: &mut Vec<Option<Tensor<Bk, 2>>>, more: Vec<Tensor<Bk, 2>>) {
+    sums.resize_with(sums.len().max(more.len()), || None);
+    sums.iter_mut().zip(more).for_each(|(sum, more)| add_to(sum, more));
 }
 
 impl Model {
@@ -80,105 +118,159 @@ impl Model {
     /// # Errors
     /// A network whose output has the wrong shape.
     pub fn gradients(&self, input: &StepInput<'_>, noise: Noise) -> Result<Gradients> {
-        let stages = self.towers.len();
         // Encoder graph; an identity is left out of it.
         let embedded = self.embed(input.batch);
-        let leaves: Vec<StageInput> = if self.encoder.is_identity() { embedded.clone() } else { embedded.iter().map(cut_parts).collect() };
-        let per_stage = |v: &[StageInput]| if v.len() == stages { v.to_vec() } else { vec![v[0].clone(); stages] };
-        let encoded = if self.encoder.is_identity() { per_stage(&leaves) } else { self.encoder.forward(&per_stage(&leaves)) };
+        let identity = self.encoder.is_identity();
+        let leaves: Vec<StageInput> = if identity { Vec::new() } else { self.per_stage(&embedded).iter().map(leaf_of_constant).collect() };
+        let encoded = if identity { self.per_stage(&embedded) } else { self.encoder.forward(&leaves) };
 
         // Tower graphs, side by side.
-        let mut inputs: Vec<StageInput> =
-            encoded.iter().map(|e| if self.encoder.is_identity() { cut_parts(e) } else { recut(e) }).collect();
-        for (stage, input) in inputs.iter_mut().enumerate() {
-            input.noise = Some(Noise(mix(noise.0 ^ mix(stage as u64))));
-        }
-        let logits: Vec<Tensor<Bk, 1>> = self
-            .towers
-            .par_iter()
-            .zip(&inputs)
-            .zip(&self.masks)
-            .map(|((tower, input), mask)| tower.forward(&masked(input.clone(), mask.as_ref(), Tensor::from_inner)).logit)
-            .collect();
+        let lifted: Vec<StageInput> = embedded.iter().map(leaf_of_constant).collect();
+        let leaf = |(t, tower): (usize, &StageTower)| {
+            let encoded = &encoded[tower.stage];
+            let encoded = if identity { leaf_of_constant(encoded) } else { leaf_of_output(encoded) };
+            // Every tower gets leaves of its own, so that no two share a graph.
+            let input = leaf_of_output(&self.tower_input(tower, &encoded, &lifted));
+            StageInput { noise: Some(Noise(mix(noise.0 ^ mix(t as u64)))), ..input }
+        };
+        let mut inputs: Vec<StageInput> = self.towers.iter().enumerate().map(leaf).collect();
+        let networks: Vec<&dyn DynTower> = self.towers.iter().map(|t| &*t.network).collect();
+        let outputs = self.run_towers(&networks, &mut inputs, input.batch.size, |hidden| cut(hidden.inner()), Tensor::from_inner)?;
 
-        // Head graph.
-        let heads: Vec<Tensor<Bk, 1>> = logits.iter().zip(&self.biases).map(|(z, bias)| cut(z.clone().inner().add_scalar(*bias))).collect();
-        let reached: Vec<_> = input.flags.reached.iter().map(|r| vector(r.iter().map(|y| f32::from(*y)).collect(), self)).collect();
-        let in_space: Vec<_> = input.flags.in_space.iter().map(|r| vector(r.iter().map(|y| f32::from(*y)).collect(), self)).collect();
+        let head = self.head(input, &outputs)?;
+        let biases = head.dz.iter().map(|d| d.clone().sum().into_scalar()).collect();
+        let (towers, back) = self.back_through_towers(outputs, head.dz, &inputs)?;
+
+        // Sum over the towers of a stage; then back through the encoder.
+        let mut of_stage: Vec<Vec<Option<Tensor<Bk, 2>>>> = vec![Vec::new(); self.graph.len()];
+        let mut of_set: Vec<(Vec<Option<Tensor<Bk, 2>>>, Vec<Option<Tensor<Bk, 2>>>)> = vec![Default::default(); self.embeddings.len()];
+        for (tower, back) in self.towers.iter().zip(back) {
+            let (shared, own) = tower.tables;
+            add_all(&mut of_stage[tower.stage], back.parts);
+            add_all(&mut of_set[shared].1, back.sequences);
+            if let Some(own) = own {
+                add_all(&mut of_set[own].0, back.own);
+            }
+        }
+        let mut of_stage: Vec<Vec<Tensor<Bk, 2>>> = of_stage.into_iter().map(|parts| parts.into_iter().flatten().collect()).collect();
+        let mut encoder = None;
+        if !identity {
+            let out = encoded.iter().zip(of_stage).flat_map(|(e, dx)| e.parts.iter().zip(dx)).map(|(p, dx)| pull(p.values.clone(), dx));
+            let total = out.reduce(|a, b| a + b).ok_or_else(|| anyhow!("the encoder gave no part"))?;
+            let mut grads = total.backward();
+            encoder = Some(self.encoder.gradients(&mut grads));
+            of_stage = leaves.iter().map(|l| l.parts.iter().map(|p| take(&p.values, &mut grads)).collect()).collect();
+        }
+        // Sum over the stages that share tables.
+        for (tower, dx) in self.towers.iter().zip(of_stage) {
+            add_all(&mut of_set[tower.tables.0].0, dx);
+        }
+        let sets = self.embeddings.iter().zip(of_set);
+        let inputs = sets.map(|(set, (parts, sequences))| self.sources(set, parts, sequences)).collect::<Result<_>>()?;
+        let HeadGradients { terms, readings, logits, objective_parameters, .. } = head;
+        Ok(Gradients { terms, readings, logits, encoder, towers, biases, objective_parameters, inputs })
+    }
+
+    /// Head graph: the loss, and its gradient by every tower's logits.
+    fn head(&self, input: &StepInput<'_>, outputs: &[StageOutput]) -> Result<HeadGradients> {
+        let heads: Vec<Tensor<Bk, 1>> =
+            outputs.iter().zip(&self.biases).map(|(o, bias)| cut(o.logit.clone().inner().add_scalar(*bias))).collect();
+        let parameters: Vec<Tensor<Bk, 1>> = self.objective_parameters.iter().map(|p| vector(vec![*p], self).require_grad()).collect();
+        let reached: Vec<_> = input.flags.reached.iter().map(|r| flags(r, self)).collect();
+        let in_space: Vec<_> =
+            input.flags.in_space.iter().map(|r| vector(r.iter().map(|y| f32::from(u8::from(*y))).collect(), self)).collect();
         let row_weights = (!input.batch.weights.is_empty()).then(|| vector(input.batch.weights.clone(), self));
-        let terms = self.objective.terms(&Head {
+        let (logits, extra) = heads.split_at(self.graph.len());
+        let Loss { terms, readings } = self.objective.loss(&Head {
             graph: &self.graph,
-            logits: &heads,
+            logits,
+            extra,
+            parameters: &parameters,
             reached: &reached,
             in_space: &in_space,
             target_weights: &self.target_weights,
             row_weights: row_weights.as_ref(),
         });
-        let values = terms
-            .iter()
-            .map(|t| Ok(TermValue { name: t.name.clone(), value: f64::from(t.value.clone().into_scalar()) }))
-            .collect::<Result<Vec<_>>>()?;
-        let Some(loss) = terms.into_iter().map(|t| t.value).reduce(|a, b| a + b) else {
-            return Err(anyhow!("the objective gave no loss term"));
-        };
+        let read = |name: &str, value: &Tensor<Bk, 1>| TermValue { name: name.into(), value: f64::from(value.clone().into_scalar()) };
+        let values = terms.iter().map(|t| read(&t.name, &t.value)).collect();
+        let readings = readings.iter().map(|r| read(&r.name, &r.value)).collect();
+        let loss = terms.into_iter().map(|t| t.value).reduce(|a, b| a + b).ok_or_else(|| anyhow!("the objective gave no loss term"))?;
         let mut grads = loss.backward();
-        let dz: Vec<Tensor<Bk, 1>> =
-            heads.iter().map(|h| h.grad_remove(&mut grads).unwrap_or_else(|| h.clone().inner().zeros_like())).collect();
-        let logits_host = heads.iter().map(|h| host(h.clone().inner())).collect::<Result<_>>()?;
-        let biases = dz.iter().map(|d| d.clone().sum().into_scalar()).collect();
+        let dz = heads.iter().map(|h| h.grad_remove(&mut grads).unwrap_or_else(|| h.clone().inner().zeros_like())).collect();
+        let objective_parameters = parameters.iter().map(|p| p.grad_remove(&mut grads).map_or(0.0, |g| g.into_scalar())).collect();
+        let logits = logits.iter().map(|h| host(h.clone().inner())).collect::<Result<_>>()?;
+        Ok(HeadGradients { terms: values, readings, logits, dz, objective_parameters })
+    }
 
-        // Back through the towers, side by side.
-        let back: Vec<(GradientsParams, Vec<Tensor<Bk, 2>>)> = self
-            .towers
-            .par_iter()
-            .zip(logits)
-            .zip(dz)
-            .zip(&inputs)
-            .map(|(((tower, z), dz), input)| {
-                let mut grads = pull(z, dz).backward();
+    /// Back through the towers, those that read others first; what can goes side by side.
+    fn back_through_towers(
+        &self,
+        outputs: Vec<StageOutput>,
+        dz: Vec<Tensor<Bk, 1>>,
+        inputs: &[StageInput],
+    ) -> Result<(Vec<GradientsParams>, Vec<TowerGradients>)> {
+        let mut pulls: Vec<Option<Tensor<Bk, 1>>> = Vec::with_capacity(outputs.len());
+        let mut hidden = Vec::with_capacity(outputs.len());
+        for (output, dz) in outputs.into_iter().zip(dz) {
+            pulls.push(Some(pull(output.logit, dz)));
+            hidden.push(output.hidden);
+        }
+        let mut done: Vec<Option<(GradientsParams, TowerGradients)>> = (0..pulls.len()).map(|_| None).collect();
+        for level in self.levels.iter().rev() {
+            let started: Vec<_> = level.iter().filter_map(|t| Some((*t, pulls[*t].take()?))).collect();
+            let back = |(t, pull): (usize, Tensor<Bk, 1>)| {
+                let (tower, input) = (&self.towers[t].network, &inputs[t]);
+                let mut grads = pull.backward();
                 let params = tower.gradients(&mut grads);
-                let dx = input.parts.iter().map(|p| take(&p.values, &mut grads)).collect();
-                (params, dx)
-            })
-            .collect();
-        let (towers, mut dx): (Vec<_>, Vec<Vec<Tensor<Bk, 2>>>) = back.into_iter().unzip();
-
-        // Back through the encoder.
-        let mut encoder = None;
-        if !self.encoder.is_identity() {
-            let out = encoded.iter().zip(&dx).flat_map(|(e, dx)| e.parts.iter().zip(dx)).map(|(p, dx)| pull(p.values.clone(), dx.clone()));
-            if let Some(total) = out.reduce(|a, b| a + b) {
-                let mut grads = total.backward();
-                encoder = Some(self.encoder.gradients(&mut grads));
-                dx = leaves.iter().map(|l| l.parts.iter().map(|p| take(&p.values, &mut grads)).collect()).collect();
+                let mut of = |parts: &[Part]| parts.iter().map(|p| take(&p.values, &mut grads)).collect();
+                let (parts, own) = (of(&input.parts), of(&input.own));
+                let sequences = input.sequences.iter().map(|s| take(&s.values, &mut grads)).collect();
+                let upstream = input.upstream.as_ref().map(|u| take(u, &mut grads));
+                (t, params, TowerGradients { parts, own, sequences, upstream })
+            };
+            let finished: Vec<_> = started.into_par_iter().map(back).collect();
+            for (t, params, gradients) in finished {
+                let parent = self.graph.nodes[self.towers[t].stage].parent;
+                if let (Some(parent), Some(dh)) = (parent, &gradients.upstream)
+                    && let (Some(hidden), Some(sum)) = (&hidden[parent], pulls[parent].take())
+                {
+                    pulls[parent] = Some(sum + pull(hidden.clone(), dh.clone()));
+                }
+                done[t] = Some((params, gradients));
             }
         }
-        // Sum over the stages that share tables.
-        let mut inputs = Vec::with_capacity(self.embeddings.len());
-        if dx.len() > self.embeddings.len() {
-            let sum = |a: Vec<Tensor<Bk, 2>>, b: Vec<Tensor<Bk, 2>>| a.into_iter().zip(b).map(|(a, b)| a + b).collect();
-            dx = dx.into_iter().reduce(sum).into_iter().collect();
-        }
-        for (tables, dx) in self.embeddings.iter().zip(dx) {
-            let mut dx = dx.into_iter();
-            let groups = (0..self.fields.groups.len()).map(|g| match group_width(&self.fields, g, tables.dim()) {
-                0 => Ok(Vec::new()),
-                _ => dx.next().map_or_else(|| Ok(Vec::new()), host),
-            });
-            inputs.push(groups.collect::<Result<_>>()?);
-        }
-        Ok(Gradients { terms: values, logits: logits_host, encoder, towers, biases, inputs })
+        done.into_iter().collect::<Option<Vec<_>>>().map(|d| d.into_iter().unzip()).ok_or_else(|| anyhow!("a tower's gradient is missing"))
+    }
+
+    /// The gradients of a set's sources on the host: one a group, then one a sequence.
+    fn sources(&self, set: &TableSet, parts: Vec<Option<Tensor<Bk, 2>>>, sequences: Vec<Option<Tensor<Bk, 2>>>) -> Result<Vec<Vec<f32>>> {
+        let mut parts = parts.into_iter();
+        let groups = self.fields.groups.iter().map(|g| if set.columns().width(g) == 0 { None } else { parts.next().flatten() });
+        groups.collect::<Vec<_>>().into_iter().chain(sequences).map(|dx| dx.map_or_else(|| Ok(Vec::new()), host)).collect()
     }
 }
 
-fn cut_parts(input: &StageInput) -> StageInput {
-    let part = |p: &Part| Part { values: cut(p.values.clone()), index: p.index.as_ref().map(|i| Tensor::from_inner(i.clone())) };
-    StageInput { parts: input.parts.iter().map(part).collect(), noise: input.noise }
+/// Leaves on autodiff, of what is not on it.
+fn leaf_of_constant(input: &StageInput) -> StageInput {
+    leaf(input, &|t| cut(t), &|i| Tensor::from_inner(i))
 }
-/// [`cut_parts`] of what is already on autodiff.
-fn recut(input: &StageInput) -> StageInput {
-    let part = |p: &Part| Part { values: cut(p.values.clone().inner()), index: p.index.clone() };
-    StageInput { parts: input.parts.iter().map(part).collect(), noise: input.noise }
+/// Leaves of graphs of their own, of what is on autodiff already.
+fn leaf_of_output(input: &StageInput) -> StageInput {
+    leaf(input, &|t| cut(t.inner()), &|i| i)
+}
+type Values<'a> = &'a dyn Fn(Tensor<Bk, 2>) -> Tensor<Bk, 2>;
+type Indices<'a> = &'a dyn Fn(Tensor<Bk, 1, Int>) -> Tensor<Bk, 1, Int>;
+fn leaf(input: &StageInput, values: Values<'_>, indices: Indices<'_>) -> StageInput {
+    let part = |p: &Part| Part { values: values(p.values.clone()), index: p.index.clone().map(indices) };
+    let sequence =
+        |s: &Sequence| Sequence { values: values(s.values.clone()), value: s.value.clone().map(indices), row: indices(s.row.clone()) };
+    StageInput {
+        parts: input.parts.iter().map(part).collect(),
+        own: input.own.iter().map(part).collect(),
+        sequences: input.sequences.iter().map(sequence).collect(),
+        upstream: None,
+        noise: input.noise,
+    }
 }
 fn take(leaf: &Tensor<Bk, 2>, grads: &mut Grads) -> Tensor<Bk, 2> {
     leaf.grad_remove(grads).unwrap_or_else(|| leaf.clone().inner().zeros_like())

@@ -4,6 +4,7 @@ use crate::device::{Bk, Device};
 use crate::random::mix;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
+use burn::tensor::IndexingUpdateOp;
 
 /// Widths of the input's parts: what is the rows' own, then what each entity shares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,19 +24,73 @@ impl PartShape {
     }
 }
 
+/// A sequence that a tower may attend to: which fields belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceShape {
+    /// The field of [`StageInput::fields`] in which its values stand pooled.
+    pub pooled: usize,
+    /// The field that its values are compared with.
+    pub target: usize,
+    /// Width of its values.
+    pub dim: usize,
+}
+
 /// What a tower is built for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StageShape {
     /// The stage.
     pub stage: String,
     /// Parts of its input.
     pub parts: Vec<PartShape>,
+    /// Parts of [`StageInput::own`], all without numbers; empty unless the tower asked for tables of its own.
+    pub own: Vec<PartShape>,
+    /// The sequences of [`StageInput::sequences`]; empty unless the tower asked for them, and behind an encoder that mixes fields.
+    pub sequences: Vec<SequenceShape>,
+    /// Width of [`StageInput::upstream`]; `None` unless the tower asked for it.
+    pub upstream: Option<usize>,
 }
 impl StageShape {
+    /// For a stage's tower that sees these parts and nothing else.
+    #[must_use]
+    pub fn new(stage: impl Into<String>, parts: Vec<PartShape>) -> Self {
+        Self { stage: stage.into(), parts, ..Self::default() }
+    }
     /// Columns of [`StageInput::dense`].
     #[must_use]
     pub fn width(&self) -> usize {
         self.parts.iter().map(PartShape::width).sum()
+    }
+    /// Number of fields of [`StageInput::fields`].
+    #[must_use]
+    pub fn fields(&self) -> usize {
+        self.parts.iter().map(|p| p.fields).sum()
+    }
+    /// The columns of [`StageInput::dense`] that hold a field of [`StageInput::fields`].
+    #[must_use]
+    pub fn columns(&self, field: usize) -> std::ops::Range<usize> {
+        let (mut first, mut field) = (0, field);
+        for part in &self.parts {
+            if field < part.fields {
+                return first + field * part.dim..first + (field + 1) * part.dim;
+            }
+            field -= part.fields;
+            first += part.width();
+        }
+        first..first
+    }
+    /// The width that all fields have.
+    ///
+    /// # Errors
+    /// There is no field, since an encoder has mixed them or there are numbers alone; or fields differ in width.
+    pub fn field_dim(&self) -> anyhow::Result<usize> {
+        let mut dims = self.parts.iter().filter(|p| p.fields > 0).map(|p| p.dim);
+        let Some(dim) = dims.next() else {
+            anyhow::bail!("needs embedded fields side by side; use an encoder that keeps fields apart, such as `concat`");
+        };
+        match dims.find(|d| *d != dim) {
+            Some(other) => anyhow::bail!("needs fields of one width, but some are {dim} wide and others {other}"),
+            None => Ok(dim),
+        }
     }
     /// The last layer of a tower, `[B, width]` → `[B, 1]`, without a bias: the stage has one of its own, which starts at its base rate.
     #[must_use]
@@ -61,22 +116,96 @@ impl Part {
     }
 }
 
-/// The input of one stage's tower: B rows, in parts of which some are shared by many rows.
+/// The values of a sequence column, one by one, unpadded.
+///
+/// A row's values are those of its member (the row itself, or the entity that it shares with others), first to last.
 #[derive(Debug, Clone)]
+pub struct Sequence {
+    /// `[T, D]`: the vectors of all members' values, one after the other.
+    pub values: Tensor<Bk, 2>,
+    /// `[E]`: for each row and each of its values, row by row, which of the T it is. `None`: E = T, in order.
+    pub value: Option<Tensor<Bk, 1, Int>>,
+    /// `[E]`: the row.
+    pub row: Tensor<Bk, 1, Int>,
+}
+impl Sequence {
+    /// `[E, D]`: the values of each row, row by row.
+    #[must_use]
+    pub fn of_rows(&self) -> Tensor<Bk, 2> {
+        match &self.value {
+            None => self.values.clone(),
+            Some(value) => self.values.clone().select(0, value.clone()),
+        }
+    }
+    /// What each value's row has.
+    ///
+    /// # Shapes
+    /// `x` is `[B, W]`; gives `[E, W]`.
+    #[must_use]
+    pub fn spread(&self, x: Tensor<Bk, 2>) -> Tensor<Bk, 2> {
+        x.select(0, self.row.clone())
+    }
+    /// Sum over each row's values; 0 for a row without any.
+    ///
+    /// # Shapes
+    /// `x` is `[E, W]`; gives `[B, W]` for B = `rows`.
+    #[must_use]
+    pub fn sum(&self, x: Tensor<Bk, 2>, rows: usize) -> Tensor<Bk, 2> {
+        let width = x.dims()[1];
+        Tensor::zeros([rows, width], &x.device()).select_assign(0, self.row.clone(), x, IndexingUpdateOp::Add)
+    }
+    /// E: values of all rows together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.row.dims()[0]
+    }
+    /// True if no row has a value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The input of one stage's tower: B rows, in parts of which some are shared by many rows.
+#[derive(Debug, Clone, Default)]
 pub struct StageInput {
     /// The parts, in the order of [`StageShape::parts`].
     pub parts: Vec<Part>,
+    /// What the tower's own tables hold for the same ids, in the order of [`StageShape::own`]; see [`Self::own_sum`].
+    pub own: Vec<Part>,
+    /// Sequences, in the order of [`StageShape::sequences`].
+    pub sequences: Vec<Sequence>,
+    /// `[B, H]`: the hidden layer of the tower of the stage before.
+    pub upstream: Option<Tensor<Bk, 2>>,
     /// In training, what [`Self::dropout`] draws from; `None` when scoring.
     pub noise: Option<Noise>,
 }
 impl StageInput {
-    /// The input without any noise.
+    /// An input of these parts, without any noise.
     #[must_use]
     pub fn new(parts: Vec<Part>) -> Self {
-        Self { parts, noise: None }
+        Self { parts, ..Self::default() }
+    }
+    /// True in training.
+    #[must_use]
+    pub fn in_training(&self) -> bool {
+        self.noise.is_some()
     }
 
-    /// The embedded fields, row by row; the numbers are left out.
+    /// Sum over the fields of the tower's own vectors: with tables one wide, the first-order term `Σ_f w_f(id_f)`.
+    ///
+    /// # Shapes
+    /// `shape` is [`StageShape::own`]; gives `[B, D]` for tables D wide.
+    #[must_use]
+    pub fn own_sum(&self, shape: &[PartShape]) -> Option<Tensor<Bk, 2>> {
+        let sums = self.own.iter().zip(shape).map(|(part, s)| {
+            let n = part.values.dims()[0];
+            part.expand(part.values.clone().reshape([n, s.fields, s.dim]).sum_dim(1).reshape([n, s.dim]))
+        });
+        sums.reduce(|a, b| a + b)
+    }
+
+    /// The embedded fields, row by row; the numbers are left out. There must be one.
     ///
     /// # Shapes
     /// `shape` is what the tower was built for, its fields all D wide; gives `[B, F, D]`, the parts' fields one after the other.
@@ -167,12 +296,19 @@ pub struct Noise(pub u64);
 pub struct StageOutput {
     /// `[B]`: the stage's conditional logit.
     pub logit: Tensor<Bk, 1>,
+    /// `[B, H]`: a hidden layer that towers of later stages may read.
+    pub hidden: Option<Tensor<Bk, 2>>,
 }
 impl StageOutput {
     /// Of a head's `[B, 1]`.
     #[must_use]
     pub fn logit(head: Tensor<Bk, 2>) -> Self {
-        Self { logit: head.squeeze_dim(1) }
+        Self { logit: head.squeeze_dim(1), hidden: None }
+    }
+    /// Lets towers of later stages read a layer, `[B, H]`; H is what [`super::Needs::hidden`] says.
+    #[must_use]
+    pub fn with_hidden(self, hidden: Tensor<Bk, 2>) -> Self {
+        Self { hidden: Some(hidden), ..self }
     }
 }
 

@@ -10,11 +10,11 @@ pub mod source;
 pub mod tower;
 
 pub use encoder::{Encoder, EncoderBuild, EncoderSettings, EncoderShape};
-pub use input::{PartShape, StageInput, StageOutput, StageShape};
-pub use objective::{Head, LossWords, Objective, ObjectiveBuild, ObjectiveSettings, Term};
+pub use input::{PartShape, Sequence, SequenceShape, StageInput, StageOutput, StageShape};
+pub use objective::{ExtraHead, Head, Loss, LossWords, Objective, ObjectiveBuild, ObjectiveSettings, Reading, Start, Term};
 pub use registry::{Kind, Plugin, Settings};
 pub use source::{SourceBuild, SourceSettings};
-pub use tower::{Tower, TowerBuild, TowerSettings};
+pub use tower::{Needs, Tower, TowerBuild, TowerSettings};
 
 /// How a plugin is made, per kind.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@
 
 use super::registry::{self, Settings};
 use crate::device::Bk;
-use crate::graph::{Event, Graph};
+use crate::graph::{Event, Graph, Step};
 use burn::prelude::*;
 use burn::tensor::activation::sigmoid;
 
@@ -15,6 +15,10 @@ pub struct Head<'a> {
     pub graph: &'a Graph,
     /// Per stage `[B]`: conditional logits, with autodiff.
     pub logits: &'a [Tensor<Bk, 1>],
+    /// Per head that [`Objective::extra_heads`] asked for `[B]`: its logits, with autodiff.
+    pub extra: &'a [Tensor<Bk, 1>],
+    /// Per number that [`Objective::parameters`] asked for `[1]`: its value, with autodiff.
+    pub parameters: &'a [Tensor<Bk, 1>],
     /// Per target (stages, then outcomes) `[B]`: 1 where it was reached.
     pub reached: &'a [Tensor<Bk, 1>],
     /// Per stage `[B]`: 1 where the row is in its conditional space (parent reached, `unless` not).
@@ -23,6 +27,48 @@ pub struct Head<'a> {
     pub target_weights: &'a [f64],
     /// `[B]`: row weights.
     pub row_weights: Option<&'a Tensor<Bk, 1>>,
+}
+
+/// What an objective makes of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Loss {
+    /// Its summands.
+    pub terms: Vec<Term>,
+    /// What it tells besides, for the journal.
+    pub readings: Vec<Reading>,
+}
+impl From<Vec<Term>> for Loss {
+    fn from(terms: Vec<Term>) -> Self {
+        Self { terms, readings: Vec::new() }
+    }
+}
+
+/// A number that is not in the loss, such as the share of weights that were clipped.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// Name, the target's first: `purchase.clipped`.
+    pub name: String,
+    /// `[1]`.
+    pub value: Tensor<Bk, 1>,
+}
+
+/// A network that an objective trains beside a stage's tower: of the same kind and settings, on the same input. Scoring leaves it out.
+#[derive(Debug, Clone)]
+pub struct ExtraHead {
+    /// What it is for, in one word: `imputation`.
+    pub name: String,
+    /// The stage.
+    pub stage: usize,
+    /// Where its bias starts.
+    pub start: Start,
+}
+/// Where the bias of an extra head starts.
+#[derive(Debug, Clone, Copy)]
+pub enum Start {
+    /// At a logit.
+    Value(f64),
+    /// At a function of the stage's conditional rate on the training rows, which is inside 0..1.
+    OfRate(fn(f64) -> f64),
 }
 
 /// One summand of the loss.
@@ -46,8 +92,9 @@ pub fn log_sigmoid(z: Tensor<Bk, 1>) -> Tensor<Bk, 1> {
 }
 
 impl Head<'_> {
-    /// ln P(event), `[B]`: the sum of `ln σ(±z)` over its decisions.
-    fn event(&self, event: &Event) -> Tensor<Bk, 1> {
+    /// ln P(event), `[B]`: the sum of `ln σ(±z)` over its decisions; 0 for none.
+    #[must_use]
+    pub fn event(&self, event: &[Step]) -> Tensor<Bk, 1> {
         let mut decisions = event.iter().map(|d| {
             let z = self.logits[d.stage].clone();
             log_sigmoid(if d.reached { z } else { z.neg() })
@@ -58,7 +105,7 @@ impl Head<'_> {
     /// ln of the sum of disjoint events, `[B]`.
     fn any(&self, events: &[Event]) -> Tensor<Bk, 1> {
         let terms: Vec<_> = events.iter().map(|e| self.event(e)).collect();
-        let [first, rest @ ..] = terms.as_slice() else { return self.logits[0].clone().zeros_like() };
+        let [first, rest @ ..] = terms.as_slice() else { return self.logits[0].zeros_like().add_scalar(f32::NEG_INFINITY) };
         if rest.is_empty() {
             return first.clone();
         }
@@ -75,6 +122,46 @@ impl Head<'_> {
     #[must_use]
     pub fn log_not_p(&self, target: usize) -> Tensor<Bk, 1> {
         self.any(&self.graph.targets[target].no)
+    }
+    /// ln P(a row is in the stage's conditional space), `[B]`: of its parent reached and `unless` not, full space. What inverse-propensity
+    /// estimators divide by; its complement is [`Self::log_not_in_space`].
+    #[must_use]
+    pub fn log_in_space(&self, stage: usize) -> Tensor<Bk, 1> {
+        let path = self.graph.path(stage);
+        self.event(&path[..path.len() - 1])
+    }
+    /// ln(1 − P(a row is in the stage's conditional space)), `[B]`, as a sum over the disjoint ways to fall out of it; −∞ for a
+    /// child of the row, whose space is every row.
+    #[must_use]
+    pub fn log_not_in_space(&self, stage: usize) -> Tensor<Bk, 1> {
+        let path = self.graph.path(stage);
+        let ways = (0..path.len() - 1).map(|i| {
+            let mut way = path[..=i].to_vec();
+            way[i].reached = !way[i].reached;
+            way
+        });
+        self.any(&ways.collect::<Vec<_>>())
+    }
+    /// `−[ y·ln σ(z) + (1 − y)·ln σ(−z) ]`, `[B]`: binary cross-entropy of a logit.
+    #[must_use]
+    pub fn cross_entropy(z: Tensor<Bk, 1>, y: Tensor<Bk, 1>) -> Tensor<Bk, 1> {
+        (y.clone() * log_sigmoid(z.clone()) + y.neg().add_scalar(1.0) * log_sigmoid(z.neg())).neg()
+    }
+    /// Binary cross-entropy of a target's full-space probability, `[B]`.
+    #[must_use]
+    pub fn full_space_cross_entropy(&self, target: usize) -> Tensor<Bk, 1> {
+        let y = self.reached[target].clone();
+        (y.clone() * self.log_p(target) + y.neg().add_scalar(1.0) * self.log_not_p(target)).neg()
+    }
+    /// Mean of `values · row weight` over the rows where `space` is 1, times `weight`; `[1]`, 0 where there is no such row.
+    #[must_use]
+    pub fn mean_over(&self, values: Tensor<Bk, 1>, space: Tensor<Bk, 1>, weight: f64) -> Tensor<Bk, 1> {
+        let rows = space.clone().sum().clamp_min(1.0);
+        let values = match self.row_weights {
+            None => values * space,
+            Some(w) => values * w.clone() * space,
+        };
+        (values.sum() / rows).mul_scalar(weight)
     }
     /// Mean over all rows of `values · row weight`, times `weight`; `[1]`.
     #[must_use]
@@ -100,8 +187,16 @@ pub struct LossWords {
 
 /// Logits and labels → named loss terms.
 pub trait Objective: Send + Sync {
-    /// The summands of the loss of a batch.
-    fn terms(&self, head: &Head<'_>) -> Vec<Term>;
+    /// Networks that it needs besides the stages' towers.
+    fn extra_heads(&self, _graph: &Graph) -> Vec<ExtraHead> {
+        Vec::new()
+    }
+    /// Numbers that it learns, each with its name and where it starts.
+    fn parameters(&self, _graph: &Graph) -> Vec<(String, f32)> {
+        Vec::new()
+    }
+    /// The loss of a batch.
+    fn loss(&self, head: &Head<'_>) -> Loss;
     /// What they are, for `check`, in the same order.
     fn describe(&self, graph: &Graph) -> Vec<LossWords>;
 }
@@ -173,7 +268,16 @@ mod tests {
             for events in [&target.yes, &target.no] {
                 #[allow(clippy::cast_possible_truncation)]
                 let logits: Vec<_> = z0.iter().map(|z| leaf(&[*z as f32])).collect();
-                let head = Head { graph: &graph, logits: &logits, reached: &[], in_space: &[], target_weights: &[], row_weights: None };
+                let head = Head {
+                    graph: &graph,
+                    logits: &logits,
+                    reached: &[],
+                    in_space: &[],
+                    target_weights: &[],
+                    row_weights: None,
+                    extra: &[],
+                    parameters: &[],
+                };
                 let y = if std::ptr::eq(events, &raw const target.yes) { head.log_p(i) } else { head.log_not_p(i) };
                 let found: Vec<f32> = y.clone().into_data().to_vec().unwrap();
                 assert!((f64::from(found[0]) - value(&z0, events)).abs() < 1e-6);
@@ -197,7 +301,16 @@ mod tests {
         for a in [-80.0f32, 80.0] {
             for b in [-80.0f32, 80.0] {
                 let logits = [leaf(&[a]), leaf(&[b])];
-                let head = Head { graph: &graph, logits: &logits, reached: &[], in_space: &[], target_weights: &[], row_weights: None };
+                let head = Head {
+                    graph: &graph,
+                    logits: &logits,
+                    reached: &[],
+                    in_space: &[],
+                    target_weights: &[],
+                    row_weights: None,
+                    extra: &[],
+                    parameters: &[],
+                };
                 for y in [head.log_p(1), head.log_not_p(1)] {
                     assert!(y.clone().into_scalar().is_finite());
                     let grads = y.sum().backward();

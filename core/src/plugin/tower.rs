@@ -11,10 +11,27 @@ pub trait Tower: PlainModule {
     fn forward(&self, input: &StageInput) -> StageOutput;
 }
 
+/// What a tower asks of the core, and what it has for other towers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Width of tables of the tower's own, a vector for each id besides the shared one: 1 for first-order weights. 0: none.
+    pub own_dim: usize,
+    /// Whether it reads [`StageInput::upstream`]: its stage must then have a parent whose tower gives a hidden layer.
+    pub upstream: bool,
+    /// Whether it reads [`StageInput::sequences`].
+    pub sequences: bool,
+    /// Width of the hidden layer that it gives ([`StageOutput::hidden`]). 0: it gives none.
+    pub hidden: usize,
+}
+
 /// Settings of a tower, which build it.
 pub trait TowerSettings: Settings {
     /// The network.
     type Tower: Tower;
+    /// What it asks for besides the stage's input; nothing by default.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
     /// Builds it for a stage. Parameters may be drawn at random: the core has seeded the device.
     ///
     /// # Errors
@@ -43,11 +60,16 @@ impl<T: Tower> DynTower for Slot<T> {
 pub struct TowerBuild {
     /// Decodes the settings and builds.
     pub build: fn(&toml::Table, &StageShape, &Device) -> anyhow::Result<Box<dyn DynTower>>,
+    /// Decodes the settings and says what they ask for.
+    pub needs: fn(&toml::Table) -> anyhow::Result<Needs>,
 }
 impl TowerBuild {
     /// Of these settings.
     #[must_use]
     pub const fn of<S: TowerSettings>() -> Self {
-        Self { build: |settings, shape, device| Ok(Box::new(Slot::new(registry::decode::<S>(settings)?.build(shape, device)?, device))) }
+        Self {
+            build: |settings, shape, device| Ok(Box::new(Slot::new(registry::decode::<S>(settings)?.build(shape, device)?, device))),
+            needs: |settings| Ok(registry::decode::<S>(settings)?.needs()),
+        }
     }
 }

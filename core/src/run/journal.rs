@@ -35,6 +35,9 @@ pub struct Line {
     pub pcoc: Option<f64>,
     /// Expected calibration error.
     pub ece: Option<f64>,
+    /// Of a training line that is no loss term: what the objective read, such as a share of clipped weights; mean since the last such line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
 }
 
 /// The open file.

@@ -46,6 +46,8 @@ pub struct StepEvent<'a> {
     pub input: &'a StepInput<'a>,
     /// The loss before the step, summand by summand.
     pub terms: &'a [TermValue],
+    /// What the objective tells besides.
+    pub readings: &'a [TermValue],
     /// Per stage `[B]`: logits before the step.
     pub logits: &'a [Vec<f32>],
 }

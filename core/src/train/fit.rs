@@ -99,6 +99,7 @@ impl Fit<'_> {
                     names: &names,
                     input: &input,
                     terms: &report.terms,
+                    readings: &report.readings,
                     logits: &report.logits,
                 };
                 tell(observers, &Event::Step(done))?;

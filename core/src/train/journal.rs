@@ -14,17 +14,21 @@ const EVERY: u64 = 100;
 pub(super) struct JournalWriter {
     journal: Journal,
     sums: BTreeMap<String, f64>,
+    readings: BTreeMap<String, f64>,
     steps: u64,
     rows: u64,
 }
 impl JournalWriter {
     pub(super) fn new(journal: Journal) -> Self {
-        Self { journal, sums: BTreeMap::new(), steps: 0, rows: 0 }
+        Self { journal, sums: BTreeMap::new(), readings: BTreeMap::new(), steps: 0, rows: 0 }
     }
 
     fn step(&mut self, event: &StepEvent<'_>) -> Result<()> {
         for term in event.terms {
             *self.sums.entry(term.name.clone()).or_default() += term.value;
+        }
+        for reading in event.readings {
+            *self.readings.entry(reading.name.clone()).or_default() += reading.value;
         }
         self.steps += 1;
         self.rows += event.input.batch.size as u64;
@@ -33,14 +37,12 @@ impl JournalWriter {
         }
         #[allow(clippy::cast_precision_loss)]
         let steps = self.steps as f64;
-        let lines: Vec<Line> = std::mem::take(&mut self.sums)
-            .into_iter()
-            .map(|(name, sum)| Line {
-                loss: Some(sum / steps),
-                rows: Some(self.rows),
-                ..empty(event.step, event.epoch, "train", name.split('.').next().unwrap_or_default(), &name)
-            })
-            .collect();
+        let line = |name: &str| empty(event.step, event.epoch, "train", name.split('.').next().unwrap_or_default(), name);
+        let terms = std::mem::take(&mut self.sums).into_iter();
+        let terms = terms.map(|(name, sum)| Line { loss: Some(sum / steps), rows: Some(self.rows), ..line(&name) });
+        let readings = std::mem::take(&mut self.readings).into_iter();
+        let readings = readings.map(|(name, sum)| Line { value: Some(sum / steps), ..line(&name) });
+        let lines: Vec<Line> = terms.chain(readings).collect();
         (self.steps, self.rows) = (0, 0);
         self.journal.write(&lines)
     }
@@ -85,5 +87,6 @@ fn empty(step: u64, epoch: u64, part: &str, stage: &str, space: &str) -> Line {
         ne: None,
         pcoc: None,
         ece: None,
+        value: None,
     }
 }

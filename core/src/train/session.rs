@@ -171,7 +171,7 @@ impl Session<'_> {
             steps: 0,
             total_steps,
             dense_params: trainer.model.dense_params(),
-            table_rows: trainer.model.embeddings.iter().map(crate::embedding::Tables::rows).sum(),
+            table_rows: trainer.model.embeddings.iter().map(|set| set.tables.rows()).sum(),
             predictions: options.predictions,
             data: describe(data),
             durations: Durations { prepare_seconds: data.seconds, ..Durations::default() },

@@ -1,7 +1,7 @@
 //! One step: gradients, then every parameter moves.
 
 use crate::embedding::Plan;
-use crate::model::{Model, StepInput, TermValue, group_width};
+use crate::model::{Model, StepInput, TermValue};
 use crate::optim::{DenseState, Rule, Schedule, initial_moment, moments};
 use crate::plugin::input::Noise;
 use crate::plugin::module::DenseStep;
@@ -28,7 +28,8 @@ pub struct Trainer {
     encoder: DenseState,
     towers: Vec<DenseState>,
     biases: Vec<f32>,
-    plans: Vec<Plan>,
+    objective: Vec<f32>,
+    plan: Plan,
 }
 
 /// What a step reports.
@@ -36,6 +37,8 @@ pub struct Trainer {
 pub struct StepReport {
     /// The loss before the step, summand by summand.
     pub terms: Vec<TermValue>,
+    /// What the objective tells besides.
+    pub readings: Vec<TermValue>,
     /// Per stage `[B]`: logits before the step.
     pub logits: Vec<Vec<f32>>,
 }
@@ -54,8 +57,8 @@ impl Trainer {
     /// For a run of `total_steps`.
     #[must_use]
     pub fn new(mut model: Model, spec: &Spec, total_steps: u64) -> Self {
-        for tables in &mut model.embeddings {
-            tables.prepare(&spec.embedding.optimizer);
+        for set in &mut model.embeddings {
+            set.tables.prepare(&spec.embedding.optimizer);
         }
         let dense = spec.train.optimizer.clone();
         Self {
@@ -66,7 +69,8 @@ impl Trainer {
             encoder: DenseState::default(),
             towers: vec![DenseState::default(); model.towers.len()],
             biases: vec![initial_moment(&dense); model.biases.len() * moments(&dense)],
-            plans: vec![Plan::default(); model.embeddings.len()],
+            objective: vec![initial_moment(&dense); model.objective_parameters.len() * moments(&dense)],
+            plan: Plan::default(),
             dense_optimizer: dense,
             table_optimizer: spec.embedding.optimizer.clone(),
             model,
@@ -79,11 +83,11 @@ impl Trainer {
     /// [`NotFinite`], in which case nothing has moved.
     pub fn step(&mut self, input: &StepInput<'_>) -> Result<StepReport> {
         let noise = Noise(mix(self.seed ^ mix(self.step)));
-        let (model, plans) = (&self.model, &mut self.plans);
+        let (model, plan) = (&self.model, &mut self.plan);
         // Planning the sparse update needs no gradient: it runs beside the networks.
         let (gradients, ()) = rayon::join(
             || model.gradients(input, noise),
-            || plans.iter_mut().zip(&model.embeddings).for_each(|(plan, tables)| plan.build(tables, &model.fields, input.batch)),
+            || plan.build(&model.embeddings[0].tables, &model.fields, input.batch, &model.attended()),
         );
         let mut g = gradients?;
         let step = self.step + 1;
@@ -96,22 +100,26 @@ impl Trainer {
 
         let optimizer = &self.dense_optimizer;
         let dense = DenseStep { optimizer, rule: Rule::at(optimizer, step, lr_scale), scale };
-        dense.rule.without_l2().apply(&mut self.model.biases, &g.biases, &mut self.biases, scale);
+        let rule = dense.rule.without_l2();
+        rule.apply(&mut self.model.biases, &g.biases, &mut self.biases, scale);
+        rule.apply(&mut self.model.objective_parameters, &g.objective_parameters, &mut self.objective, scale);
         if let Some(gradients) = g.encoder.take() {
             self.model.encoder.step(gradients, &mut self.encoder, dense);
         }
         let towers = self.model.towers.par_iter_mut().zip(&mut self.towers).zip(g.towers);
-        towers.for_each(|((tower, state), gradients)| tower.step(gradients, state, dense));
+        towers.for_each(|((tower, state), gradients)| tower.network.step(gradients, state, dense));
 
         let rule = Rule::at(&self.table_optimizer, step, lr_scale);
         let mut sums = Vec::new();
-        for ((tables, plan), dx) in self.model.embeddings.iter_mut().zip(&self.plans).zip(&g.inputs) {
-            let widths: Vec<usize> = (0..dx.len()).map(|group| group_width(&self.model.fields, group, tables.dim())).collect();
+        for (set, dx) in self.model.embeddings.iter_mut().zip(&g.inputs) {
+            let (columns, dim) = (set.columns(), set.tables.dim());
+            let groups = self.model.fields.groups.iter().map(|group| columns.width(group));
+            let widths: Vec<usize> = groups.chain(std::iter::repeat(dim)).take(dx.len()).collect();
             let dx: Vec<&[f32]> = dx.iter().map(Vec::as_slice).collect();
-            plan.segment_sum(&dx, &widths, tables.dim(), &mut sums);
-            tables.update(plan, &sums, &rule);
+            self.plan.segment_sum(&dx, &widths, dim, &mut sums);
+            set.tables.update(&self.plan, &sums, &rule);
         }
-        Ok(StepReport { terms: g.terms, logits: g.logits })
+        Ok(StepReport { terms: g.terms, readings: g.readings, logits: g.logits })
     }
 
     /// Factor that brings the norm of the dense gradient down to `clip_norm`.
@@ -120,9 +128,9 @@ impl Trainer {
         if self.clip_norm <= 0.0 {
             return 1.0;
         }
-        let towers: f64 = self.model.towers.iter().zip(&g.towers).map(|(t, g)| t.squared_norm(g)).sum();
+        let towers: f64 = self.model.towers.iter().zip(&g.towers).map(|(t, g)| t.network.squared_norm(g)).sum();
         let encoder = g.encoder.as_ref().map_or(0.0, |g| self.model.encoder.squared_norm(g));
-        let biases: f64 = g.biases.iter().map(|b| f64::from(*b).powi(2)).sum();
+        let biases: f64 = g.biases.iter().chain(&g.objective_parameters).map(|b| f64::from(*b).powi(2)).sum();
         (self.clip_norm / (towers + encoder + biases).sqrt()).min(1.0) as f32
     }
 
@@ -130,13 +138,16 @@ impl Trainer {
     #[must_use]
     pub fn optimizer_tensors(&self) -> Tensors<'_> {
         let mut all: Tensors<'_> = vec![("bias".into(), vec![self.biases.len()], Cow::Borrowed(&self.biases))];
+        if !self.objective.is_empty() {
+            all.push(("objective".into(), vec![self.objective.len()], Cow::Borrowed(&self.objective)));
+        }
         let states = self.towers.iter().enumerate().map(|(s, state)| (self.model.tower_prefix(s), state));
-        for (prefix, state) in std::iter::once(("encoder.".to_owned(), &self.encoder)).chain(states) {
+        for (prefix, state) in std::iter::once(("encoder.", &self.encoder)).chain(states) {
             all.extend(state.to_host().into_iter().map(|(name, v)| (format!("{prefix}{name}"), vec![v.len()], Cow::Owned(v))));
         }
-        for (set, tables) in self.model.embeddings.iter().enumerate() {
-            let prefix = self.model.table_prefix(set);
-            all.extend(tables.named_state().map(|(name, s)| (format!("{prefix}{name}"), vec![s.len()], Cow::Borrowed(s))));
+        for (s, set) in self.model.embeddings.iter().enumerate() {
+            let prefix = self.model.table_prefix(s);
+            all.extend(set.tables.named_state().map(|(name, s)| (format!("{prefix}{name}"), vec![s.len()], Cow::Borrowed(s))));
         }
         all
     }
@@ -148,10 +159,15 @@ impl Trainer {
     pub fn restore(&mut self, step: u64, weights: Loaded, mut optimizer: Loaded) -> Result<()> {
         self.model.load(weights)?;
         self.step = step;
-        self.biases = optimizer.remove("bias").context("the optimiser's state lacks `bias`")?.1;
+        let mut vector =
+            |name: &str| Ok::<_, anyhow::Error>(optimizer.remove(name).with_context(|| format!("the optimiser's state lacks `{name}`"))?.1);
+        self.biases = vector("bias")?;
+        if !self.objective.is_empty() {
+            self.objective = vector("objective")?;
+        }
         for set in 0..self.model.embeddings.len() {
             let prefix = self.model.table_prefix(set);
-            for (name, state) in self.model.embeddings[set].named_state_mut() {
+            for (name, state) in self.model.embeddings[set].tables.named_state_mut() {
                 let name = format!("{prefix}{name}");
                 let (_, values) = optimizer.remove(&name).with_context(|| format!("the optimiser's state lacks `{name}`"))?;
                 if values.len() != state.len() {
@@ -168,7 +184,7 @@ impl Trainer {
         };
         self.encoder = take("encoder.");
         for s in 0..self.towers.len() {
-            self.towers[s] = take(&self.model.tower_prefix(s));
+            self.towers[s] = take(self.model.tower_prefix(s));
         }
         Ok(())
     }

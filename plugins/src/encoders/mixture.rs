@@ -53,5 +53,5 @@ pub(super) fn shared_input(inputs: &[StageInput]) -> StageInput {
         let sum = rest.iter().fold(part.values.clone(), |sum, input| sum + input.parts[i].values.clone());
         Part { values: sum / inputs.len() as f64, index: part.index.clone() }
     };
-    StageInput { parts: first.parts.iter().enumerate().map(mean).collect(), noise: first.noise }
+    StageInput { parts: first.parts.iter().enumerate().map(mean).collect(), noise: first.noise, ..StageInput::default() }
 }

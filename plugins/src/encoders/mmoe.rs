@@ -56,7 +56,9 @@ impl Encoder for MmoeEncoder<Bk> {
     fn forward(&self, inputs: &[StageInput]) -> Vec<StageInput> {
         let experts = self.experts.of_input(&shared_input(inputs));
         let mixed = inputs.iter().zip(&self.gates).map(|(input, gate)| (input, mix(input.project(gate), &experts)));
-        mixed.map(|(input, values)| StageInput { parts: vec![Part { values, index: None }], noise: input.noise }).collect()
+        mixed
+            .map(|(input, values)| StageInput { parts: vec![Part { values, index: None }], noise: input.noise, ..StageInput::default() })
+            .collect()
     }
 }
 register_encoder!("mmoe", Mmoe);

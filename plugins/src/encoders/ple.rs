@@ -96,7 +96,7 @@ impl EncoderSettings for Ple {
 }
 impl Encoder for PleEncoder<Bk> {
     fn forward(&self, inputs: &[StageInput]) -> Vec<StageInput> {
-        let state = |values, noise| StageInput { parts: vec![Part { values, index: None }], noise };
+        let state = |values, noise| StageInput { parts: vec![Part { values, index: None }], noise, ..StageInput::default() };
         let (mut states, mut shared) = (inputs.to_vec(), shared_input(inputs));
         for level in &self.levels {
             let (mixed, next) = level.forward(&states, &shared);

@@ -1,7 +1,7 @@
 //! `entire_space`: the ESMM loss, for any graph of stages.
 
 use esmm_funnel_core::graph::Graph;
-use esmm_funnel_core::plugin::{Head, LossWords, Objective, ObjectiveSettings, Term};
+use esmm_funnel_core::plugin::{Head, Loss, LossWords, Objective, ObjectiveSettings, Term};
 use esmm_funnel_core::register_objective;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,15 +28,12 @@ impl ObjectiveSettings for EntireSpace {
     }
 }
 impl Objective for EntireSpaceLoss {
-    fn terms(&self, head: &Head<'_>) -> Vec<Term> {
-        self.targets
-            .iter()
-            .map(|&t| {
-                let y = head.reached[t].clone();
-                let log_likelihood = y.clone() * head.log_p(t) + (y.neg().add_scalar(1.0)) * head.log_not_p(t);
-                Term { name: head.graph.targets[t].name.clone(), value: head.mean(log_likelihood.neg(), head.target_weights[t]) }
-            })
-            .collect()
+    fn loss(&self, head: &Head<'_>) -> Loss {
+        let term = |t: usize| Term {
+            name: head.graph.targets[t].name.clone(),
+            value: head.mean(head.full_space_cross_entropy(t), head.target_weights[t]),
+        };
+        self.targets.iter().map(|t| term(*t)).collect::<Vec<_>>().into()
     }
     fn describe(&self, graph: &Graph) -> Vec<LossWords> {
         self.targets

@@ -63,7 +63,7 @@ fn networks_give_what_pytorch_gives() {
         let (kind, name) = (case["plugin"].as_str().unwrap(), case["name"].as_str().unwrap());
         if case["of"] == "tower" {
             let Build::Tower(tower) = find(Kind::Tower, kind).unwrap().build else { panic!("{kind}") };
-            let shape = StageShape { stage: "click".into(), parts: parts.clone() };
+            let shape = StageShape::new("click", parts.clone());
             let mut tower = (tower.build)(&settings, &shape, &device).unwrap();
             tower.load(named(&case["weights"])).unwrap_or_else(|e| panic!("{name}: {e}"));
             let logit = tower.forward(&inputs[0]).logit;
@@ -92,7 +92,7 @@ fn networks_give_what_pytorch_gives() {
 fn dropout_is_a_rate() {
     for plugin in ["mlp", "dcn_v2", "final_mlp", "autoint"] {
         let Build::Tower(tower) = find(Kind::Tower, plugin).unwrap().build else { panic!("{plugin}") };
-        let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
+        let shape = StageShape::new("click", vec![PartShape { fields: 2, dim: 2, numbers: 1 }]);
         for (rate, fits) in [("0", true), ("0.5", true), ("1.0", false), ("-0.1", false), ("nan", false)] {
             let settings: toml::Table = format!("dropout = {rate}").parse().unwrap();
             assert_eq!((tower.build)(&settings, &shape, &cpu()).is_ok(), fits, "{plugin}: {rate}");
@@ -104,7 +104,7 @@ fn dropout_is_a_rate() {
 fn dropout_changes_training_but_not_scoring() {
     use esmm_funnel_core::plugin::input::Noise;
     let Build::Tower(tower) = find(Kind::Tower, "mlp").unwrap().build else { panic!() };
-    let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
+    let shape = StageShape::new("click", vec![PartShape { fields: 2, dim: 2, numbers: 1 }]);
     let device = Device::autodiff(cpu());
     let tower = (tower.build)(&"hidden = [64, 32]\ndropout = 0.4".parse().unwrap(), &shape, &device).unwrap();
     let mut input = StageInput::new(vec![Part { values: Tensor::<Bk, 2>::ones([3, 5], &device), index: None }]);
@@ -120,7 +120,7 @@ fn dropout_changes_training_but_not_scoring() {
 #[test]
 fn heads_divide_the_last_widths() {
     let Build::Tower(tower) = find(Kind::Tower, "final_mlp").unwrap().build else { panic!() };
-    let shape = StageShape { stage: "click".into(), parts: vec![PartShape { fields: 2, dim: 2, numbers: 1 }] };
+    let shape = StageShape::new("click", vec![PartShape { fields: 2, dim: 2, numbers: 1 }]);
     let fault = (tower.build)(&"heads = 3".parse().unwrap(), &shape, &cpu()).err().unwrap();
     assert_eq!(fault.to_string(), "`heads` is 3, which must divide the last width of both perceptrons, 80 and 80");
 }
@@ -130,7 +130,7 @@ fn attention_needs_fields_of_one_width() {
     let Build::Tower(tower) = find(Kind::Tower, "autoint").unwrap().build else { panic!() };
     let part = |fields, dim| PartShape { fields, dim, numbers: 3 };
     let fault = |parts| {
-        let shape = StageShape { stage: "click".into(), parts };
+        let shape = StageShape::new("click", parts);
         (tower.build)(&toml::Table::new(), &shape, &cpu()).err().map(|e| e.to_string())
     };
     assert_eq!(fault(vec![part(0, 8), part(2, 4)]), None);

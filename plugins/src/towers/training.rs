@@ -50,7 +50,7 @@ fn fields() -> Fields {
             GroupFields {
                 name: "user".into(),
                 singles: vec![field("home", 1)],
-                bags: vec![BagField { field: field("seen", 0), pooling: Pooling::Mean }],
+                bags: vec![BagField { field: field("seen", 0), pooling: Pooling::Mean, attend_to: None }],
                 numbers: vec![],
             },
         ],

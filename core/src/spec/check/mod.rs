@@ -3,6 +3,7 @@
 mod columns;
 mod graph;
 mod ranges;
+mod towers;
 
 use super::decode::{Cx, Draft};
 pub use graph::topological;
@@ -12,6 +13,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     graph::check(cx, draft);
     columns::check(cx, draft);
     ranges::check(cx, draft);
+    towers::check(cx, draft);
     removals(cx);
 }
 

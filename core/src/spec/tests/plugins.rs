@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// What stands where a real plugin builds: the specs of these tests are never run.
 macro_rules! test_build {
     (Tower) => {
-        Build::Tower(TowerBuild { build: |_, _, _| anyhow::bail!("a test plugin") })
+        Build::Tower(TowerBuild { build: |_, _, _| anyhow::bail!("a test plugin"), needs: |_| Ok(crate::plugin::Needs::default()) })
     };
     (Encoder) => {
         Build::Encoder(EncoderBuild { build: |_, _, _| anyhow::bail!("a test plugin") })

@@ -6,17 +6,19 @@
 //!
 //! The plugin is taken from the registry, as a spec would take it. Everything runs on the CPU, on made-up input.
 
+mod input;
+
 use super::Build;
-use super::input::{Noise, Part, PartShape, StageInput, StageShape};
+use super::input::{Noise, StageInput, StageShape};
 use super::module::{DenseStep, Named, drawing, seeded};
 use super::registry::{self, Kind, Plugin};
-use super::tower::{DynTower, TowerBuild};
+use super::tower::{DynTower, Needs, TowerBuild};
 use crate::device::{Bk, Device, cpu};
 use crate::optim::{DenseState, Rule};
-use crate::random::mix;
 use crate::spec::Optimizer;
 use anyhow::{Context, Result, bail, ensure};
 use burn::prelude::*;
+use input::{Input, leaves, numbers, sign};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -25,8 +27,6 @@ use toml::de::{DeTable, DeValue};
 const ROWS: usize = 7;
 /// Rows of a training step: enough for no small layer to be dead on all of them by chance.
 const TRAINING_ROWS: usize = 64;
-/// Distinct entities of the shared part.
-const ENTITIES: usize = 3;
 /// Half the distance of the two points of a central difference.
 const STEP: f32 = 1e-3;
 /// Directions in which the slope is measured.
@@ -44,6 +44,7 @@ const ROUNDING: f32 = 1e-4;
 /// - `unknown key`: a key that the settings do not have is refused;
 /// - `same seed`: building with the same seed gives the same bits, and so does computing twice, noise included;
 /// - `shape`: one finite logit a row, for one row and for several, for one part and for two;
+/// - `hidden layer`: as wide as its settings promise, or none;
 /// - `rows`: a row's logit does not depend on the rows beside it;
 /// - `shared part`: what rows share gives the same logits as when it is written out row by row;
 /// - `scoring`: the copy without autodiff gives what training without noise gives, to rounding (a fused kernel may sum in another order);
@@ -58,12 +59,13 @@ pub fn tower(name: &str, settings: &str) -> Result<(), Vec<String>> {
         Ok(kit) => kit,
         Err(error) => return Err(vec![format!("{error:#}")]),
     };
-    let properties: [Property; 11] = [
+    let properties: [Property; 12] = [
         ("empty settings", Kit::empty_settings),
         ("settings", Kit::round_trip),
         ("unknown key", Kit::unknown_key),
         ("same seed", Kit::same_seed),
         ("shape", Kit::shape),
+        ("hidden layer", Kit::hidden),
         ("rows", Kit::rows),
         ("shared part", Kit::shared_part),
         ("scoring", Kit::scoring),
@@ -102,91 +104,7 @@ struct Kit {
     plugin: &'static Plugin,
     tower: TowerBuild,
     settings: toml::Table,
-}
-
-/// The inputs that towers must cope with: fields and numbers in one part, and in two of which the second is shared.
-fn shapes() -> [Vec<PartShape>; 2] {
-    let part = |fields, numbers| PartShape { fields, dim: 4, numbers };
-    [vec![part(3, 2)], vec![part(2, 1), part(2, 2)]]
-}
-
-/// A number in -1..1, the same for the same key.
-#[allow(clippy::cast_possible_truncation)]
-fn number(stream: u64, i: usize) -> f32 {
-    (mix(mix(stream) ^ i as u64) >> 11) as f32 / (1u64 << 52) as f32 - 1.0
-}
-/// A stream of them.
-fn numbers(stream: u64, n: usize) -> Vec<f32> {
-    (0..n).map(|i| number(stream, i)).collect()
-}
-
-/// An input as host values: per part its rows, its width, its values and what each row of the batch takes.
-#[derive(Clone)]
-struct Input {
-    parts: Vec<HostPart>,
-    rows: usize,
-}
-#[derive(Clone)]
-struct HostPart {
-    values: Vec<f32>,
-    width: usize,
-    index: Option<Vec<i32>>,
-}
-impl Input {
-    #[allow(clippy::cast_possible_wrap, clippy::cast_possible_truncation)]
-    fn new(shape: &[PartShape], rows: usize) -> Self {
-        let entities = ENTITIES.min(rows);
-        let parts = shape.iter().enumerate().map(|(p, part)| HostPart {
-            values: numbers(p as u64, part.width() * if p == 0 { rows } else { entities }),
-            width: part.width(),
-            index: (p > 0).then(|| (0..rows).map(|row| ((row * 2 + 1) % entities) as i32).collect()),
-        });
-        Self { parts: parts.collect(), rows }
-    }
-    /// This row alone.
-    fn row(&self, row: usize) -> Self {
-        let parts = self.written_out().parts.into_iter().map(|p| {
-            let values = p.values[row * p.width..(row + 1) * p.width].to_vec();
-            HostPart { values, ..p }
-        });
-        Self { parts: parts.collect(), rows: 1 }
-    }
-    /// The same rows, with nothing shared.
-    #[allow(clippy::cast_sign_loss)]
-    fn written_out(&self) -> Self {
-        let parts = self.parts.iter().map(|p| match &p.index {
-            None => p.clone(),
-            Some(index) => {
-                let of = |i: &i32| &p.values[*i as usize * p.width..(*i as usize + 1) * p.width];
-                HostPart { values: index.iter().flat_map(of).copied().collect(), width: p.width, index: None }
-            }
-        });
-        Self { parts: parts.collect(), rows: self.rows }
-    }
-    /// Moved by `by` along a direction of signs.
-    fn moved(&self, direction: u64, by: f32) -> Self {
-        let mut moved = self.clone();
-        for (p, part) in moved.parts.iter_mut().enumerate() {
-            for (i, value) in part.values.iter_mut().enumerate() {
-                *value += by * sign(direction, p, i);
-            }
-        }
-        moved
-    }
-    fn tensors(&self, autodiff: bool) -> StageInput {
-        let parts = self.parts.iter().map(|p| {
-            let values = Tensor::<Bk, 2>::from_data(TensorData::new(p.values.clone(), [p.values.len() / p.width, p.width]), &cpu());
-            let device = if autodiff { Device::autodiff(cpu()) } else { cpu() };
-            Part {
-                values: if autodiff { Tensor::from_inner(values).require_grad() } else { values },
-                index: p.index.as_ref().map(|index| Tensor::from_data(TensorData::new(index.clone(), [index.len()]), &device)),
-            }
-        });
-        StageInput::new(parts.collect())
-    }
-}
-fn sign(direction: u64, part: usize, i: usize) -> f32 {
-    if number(1000 + direction * 16 + part as u64, i) < 0.0 { -1.0 } else { 1.0 }
+    needs: Needs,
 }
 
 /// The logits, of the right number and finite.
@@ -227,15 +145,19 @@ impl Kit {
         let plugin = registry::find(Kind::Tower, name).with_context(known)?;
         let Build::Tower(tower) = plugin.build else { bail!(known()) };
         let settings = settings.parse().context("the settings are not TOML")?;
-        Ok(Self { plugin, tower, settings })
+        // Settings that do not decode are reported as `settings`.
+        let needs = (tower.needs)(&settings).unwrap_or_default();
+        Ok(Self { plugin, tower, settings, needs })
     }
-    fn build_with(&self, settings: &toml::Table, shape: &[PartShape], seed: u64) -> Result<Box<dyn DynTower>> {
+    fn shapes(&self) -> [StageShape; 2] {
+        input::shapes(self.needs)
+    }
+    fn build_with(&self, settings: &toml::Table, shape: &StageShape, seed: u64) -> Result<Box<dyn DynTower>> {
         let device = Device::autodiff(cpu());
-        let shape = StageShape { stage: "stage".into(), parts: shape.to_vec() };
         let _drawing = seeded(&device, seed);
-        (self.tower.build)(settings, &shape, &device).context("building")
+        (self.tower.build)(settings, shape, &device).context("building")
     }
-    fn build(&self, shape: &[PartShape], seed: u64) -> Result<Box<dyn DynTower>> {
+    fn build(&self, shape: &StageShape, seed: u64) -> Result<Box<dyn DynTower>> {
         self.build_with(&self.settings, shape, seed)
     }
     fn validate(&self, settings: &toml::Table) -> Result<()> {
@@ -246,8 +168,9 @@ impl Kit {
     }
 
     fn empty_settings(&self) -> Result<()> {
-        for shape in shapes() {
-            self.build_with(&toml::Table::new(), &shape, 1)?;
+        let empty = toml::Table::new();
+        for shape in input::shapes((self.tower.needs)(&empty).unwrap_or_default()) {
+            self.build_with(&empty, &shape, 1)?;
         }
         self.validate(&toml::Table::new())
     }
@@ -259,7 +182,7 @@ impl Kit {
         all.extend(self.settings.clone());
         let again: toml::Table = all.to_string().parse()?;
         self.validate(&again).context("the defaults together with the settings, written as TOML")?;
-        for shape in shapes() {
+        for shape in self.shapes() {
             same_parameters(&self.build(&shape, 1)?.tensors(), &self.build_with(&again, &shape, 1)?.tensors())?;
         }
         Ok(())
@@ -273,7 +196,7 @@ impl Kit {
     }
 
     fn same_seed(&self) -> Result<()> {
-        for shape in shapes() {
+        for shape in self.shapes() {
             let tower = self.build(&shape, 1)?;
             same_parameters(&tower.tensors(), &self.build(&shape, 1)?.tensors())?;
             for noise in [None, Some(Noise(5))] {
@@ -287,17 +210,27 @@ impl Kit {
     }
 
     fn shape(&self) -> Result<()> {
-        for shape in shapes() {
+        for shape in self.shapes() {
             let tower = self.build(&shape, 1)?;
             for rows in [1, ROWS] {
-                logits(&*tower, &Input::new(&shape, rows), true).with_context(|| format!("{} part(s), {rows} row(s)", shape.len()))?;
+                logits(&*tower, &Input::new(&shape, rows), true)
+                    .with_context(|| format!("{} part(s), {rows} row(s)", shape.parts.len()))?;
             }
         }
         Ok(())
     }
 
+    fn hidden(&self) -> Result<()> {
+        for shape in self.shapes() {
+            let hidden = self.build(&shape, 1)?.forward(&Input::new(&shape, ROWS).tensors(true)).hidden.map(|h| h.dims());
+            let promised = (self.needs.hidden > 0).then_some([ROWS, self.needs.hidden]);
+            ensure!(hidden == promised, "`needs` promises {promised:?}, `forward` gives {hidden:?}");
+        }
+        Ok(())
+    }
+
     fn rows(&self) -> Result<()> {
-        for shape in shapes() {
+        for shape in self.shapes() {
             let tower = self.build(&shape, 1)?.inner();
             let input = Input::new(&shape, ROWS);
             let together = logits(&*tower, &input, false)?;
@@ -309,14 +242,14 @@ impl Kit {
     }
 
     fn shared_part(&self) -> Result<()> {
-        let [_, shape] = shapes();
+        let [_, shape] = self.shapes();
         let tower = self.build(&shape, 1)?.inner();
         let input = Input::new(&shape, ROWS);
         close(&logits(&*tower, &input, false)?, &logits(&*tower, &input.written_out(), false)?)
     }
 
     fn scoring(&self) -> Result<()> {
-        for shape in shapes() {
+        for shape in self.shapes() {
             let tower = self.build(&shape, 1)?;
             let input = Input::new(&shape, ROWS);
             let (training, scoring) = (logits(&*tower, &input, true)?, logits(&*tower.inner(), &input, false)?);
@@ -326,15 +259,15 @@ impl Kit {
     }
 
     fn gradient(&self) -> Result<()> {
-        for shape in shapes() {
+        for shape in self.shapes() {
             // Trained a little: at first a layer that starts at zero hides what is before it.
             let (tower, input) = (self.train(&shape)?, Input::new(&shape, ROWS));
             let scorer = tower.inner();
             let weights = numbers(99, ROWS);
-            let leaves = input.tensors(true);
-            let grads = loss(&*tower, &leaves, &weights).backward();
+            let tensors = input.tensors(true);
+            let grads = loss(&*tower, &tensors, &weights).backward();
             let gradient: Vec<Vec<f32>> =
-                leaves.parts.iter().map(|part| part.values.grad(&grads).map_or_else(|| Ok(vec![]), host)).collect::<Result<_>>()?;
+                leaves(&tensors).iter().map(|leaf| leaf.grad(&grads).map_or_else(|| Ok(vec![]), host)).collect::<Result<_>>()?;
             ensure!(gradient.iter().flatten().all(|g| g.is_finite()), "the gradient by the input is not finite");
             let value = |direction, by| -> Result<f64> {
                 let z = logits(&*scorer, &input.moved(direction, by), false)?;
@@ -352,14 +285,14 @@ impl Kit {
             ensure!(
                 off <= SLOPE_TOLERANCE * size + 2e-3,
                 "{} part(s): backward and central differences are {off:.2e} apart, of slopes of {size:.2e}",
-                shape.len()
+                shape.parts.len()
             );
         }
         Ok(())
     }
 
     /// A tower after a few steps.
-    fn train(&self, shape: &[PartShape]) -> Result<Box<dyn DynTower>> {
+    fn train(&self, shape: &StageShape) -> Result<Box<dyn DynTower>> {
         let optimizer = Optimizer::Adam { lr: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, l2: 0.0 };
         let (mut tower, mut state) = (self.build(shape, 1)?, DenseState::default());
         for step in 1..=4 {
@@ -373,7 +306,7 @@ impl Kit {
     }
 
     fn training(&self) -> Result<()> {
-        for shape in shapes() {
+        for shape in self.shapes() {
             let (before, tower) = (self.build(&shape, 1)?.tensors(), self.train(&shape)?);
             let after = tower.tensors();
             let stuck: Vec<String> = tower.trained().into_iter().filter(|name| before[name] == after[name]).collect();
@@ -383,7 +316,7 @@ impl Kit {
     }
 
     fn save_and_load(&self) -> Result<()> {
-        for shape in shapes() {
+        for shape in self.shapes() {
             let (first, mut second) = (self.build(&shape, 1)?, self.build(&shape, 2)?);
             let input = Input::new(&shape, ROWS);
             second.load(first.tensors())?;
