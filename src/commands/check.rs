@@ -110,6 +110,7 @@ fn decision(decision: Decision) -> &'static str {
         Decision::Take(FeatureKind::Bag) => "bag",
         Decision::Take(FeatureKind::Number) => "number",
         Decision::Take(FeatureKind::Cross) => "cross",
+        Decision::Take(FeatureKind::Time) => "time",
         Decision::LeaveOut => "left out",
     }
 }

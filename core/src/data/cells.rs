@@ -31,7 +31,7 @@ pub(crate) enum Cells {
 /// The type as a message names it, if the column cannot be read in its role.
 pub(crate) type BadType = String;
 
-fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, BadType> {
+pub(crate) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, BadType> {
     cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() }).map_err(|e| e.to_string())
 }
 

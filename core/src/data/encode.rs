@@ -4,6 +4,7 @@ use super::cells::{BadType, BagCells, Cells, Role};
 use super::faults::{At, Faults};
 use super::id::{IdRef, Missing};
 use super::layout::{BagColumn, GroupLayout, IdColumn};
+use super::time::{BrokenTimes, Times};
 use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use arrow::array::ArrayRef;
@@ -19,6 +20,7 @@ pub(crate) struct GroupCells {
     ids: Vec<(Cells, Missing)>,
     bags: Vec<(BagCells, Missing, Option<BagCells>)>,
     numbers: Vec<(Cells, Missing)>,
+    times: Vec<BrokenTimes>,
 }
 
 /// Encoded bags of one column.
@@ -79,12 +81,18 @@ impl GroupCells {
         let mut faults = Vec::new();
         let mut keep = |result: Result<(), Diagnostics>| {
             if let Err(e) = result {
-                faults.extend(e.0);
+                // Several fields may be made of one column.
+                for fault in e.0 {
+                    if !faults.contains(&fault) {
+                        faults.push(fault);
+                    }
+                }
             }
         };
         let (mut ids, mut bags, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut times = Times::default();
         for c in &group.ids {
-            keep(Self::id(c, records).map(|found| ids.push((found, Missing::of(&c.missing)))));
+            keep(Self::id(c, records, &mut times).map(|found| ids.push((found, Missing::of(&c.missing)))));
         }
         for b in &group.bags {
             keep(Self::bag(b, records).map(|(values, weights)| bags.push((values, Missing::of(&b.id.missing), weights))));
@@ -92,10 +100,14 @@ impl GroupCells {
         for n in &group.numbers {
             keep(cells(records, &n.column, Role::Number).map(|found| numbers.push((found, Missing::of(&n.missing)))));
         }
-        if faults.is_empty() { Ok(Self { ids, bags, numbers }) } else { Err(Diagnostics(faults)) }
+        if faults.is_empty() { Ok(Self { ids, bags, numbers, times: times.broken }) } else { Err(Diagnostics(faults)) }
     }
 
-    fn id(c: &IdColumn, records: &RecordBatch) -> Result<Cells, Diagnostics> {
+    fn id(c: &IdColumn, records: &RecordBatch, times: &mut Times) -> Result<Cells, Diagnostics> {
+        if let Some(time) = &c.time {
+            let found = times.part(column(records, &time.column)?, time, &c.missing);
+            return typed(&time.column, found, "times");
+        }
         let one = |name: &str| {
             let found = cells(records, name, Role::Text)?;
             no_floats(name, found.is_float())?;
@@ -142,6 +154,7 @@ impl GroupCells {
         faults: &mut Faults,
         mut code: impl FnMut(&IdColumn, Option<IdRef<'_>>) -> u32,
     ) -> GroupValues {
+        self.times.iter().for_each(|broken| broken.report(at, faults));
         let (f, k) = (self.ids.len(), self.numbers.len());
         let mut out = GroupValues { ids: vec![0; rows.len() * f], numbers: vec![f32::NAN; rows.len() * k], bags: Vec::new() };
         for (i, ((cells, missing), column)) in self.ids.iter().zip(&group.ids).enumerate() {

@@ -5,7 +5,7 @@ use super::layout::{Layout, NumberColumn};
 use super::preprocess::{NumberFit, Preprocessor, TableVocabulary, signed_log1p};
 use super::split::Part;
 use super::store::{Store, StoredGroup};
-use crate::spec::{Buckets, Transform, Vocabulary};
+use crate::spec::{Buckets, Transform};
 
 /// Values looked at for quantiles.
 const QUANTILE_SAMPLE: usize = 1 << 20;
@@ -67,9 +67,8 @@ pub(crate) fn fit(layout: &Layout, store: &Store, parts: &[u8]) -> Preprocessor 
             ordinal += 1;
         });
     }
-    let tables = layout.tables.iter().zip(counts).enumerate().map(|(t, (table, counted))| match table.vocabulary {
-        Vocabulary::Hashed => TableVocabulary::Hashed { rows: table.hash_rows, seed: Layout::hash_seed(t) },
-        Vocabulary::Learned => {
+    let tables = layout.tables.iter().zip(counts).enumerate().map(|(t, (table, counted))| {
+        TableVocabulary::in_advance(t, table).unwrap_or_else(|| {
             let (mut ids, mut counts) = (Vec::new(), Vec::new());
             for code in counted.order {
                 let count = counted.rows[code as usize];
@@ -79,7 +78,7 @@ pub(crate) fn fit(layout: &Layout, store: &Store, parts: &[u8]) -> Preprocessor 
                 }
             }
             TableVocabulary::Learned { ids: Dictionary::of_values(ids), counts }
-        }
+        })
     });
     let tables = tables.collect();
     let numbers = layout.groups.iter().enumerate().map(|(g, columns)| {

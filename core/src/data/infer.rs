@@ -6,7 +6,7 @@ use super::leakage::{SUSPECT_AUC, explained_auc, range_codes};
 use super::resolve::{Claimed, reserved};
 use super::source::{Source, TruthColumns};
 use crate::graph::Graph;
-use crate::spec::{Feature, FeatureKind, Pooling, Spec, Split, Transform, Vocabulary};
+use crate::spec::{Feature, FeatureKind, Pooling, Spec, Split, Transform, UtcOffset, Vocabulary};
 use arrow::array::Array;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Schema};
@@ -20,6 +20,9 @@ const SAMPLE_ROWS: usize = 20_000;
 const FEW_VALUES: usize = 50;
 /// Texts that stand for missing in a column of numbers.
 const MISSING: [&str; 8] = ["NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N"];
+
+/// Why a time is left out. Its parts are not taken unasked: whether a time is known when a row is scored, its column does not say.
+const A_TIME: &str = "a time: later rows hold values never seen in training; a feature of `kind = \"time\"` takes its hour, weekday …";
 
 /// What became of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -102,6 +105,9 @@ fn plain_feature(column: &str, kind: FeatureKind, missing: Vec<String>, of: Opti
         separator: "|".into(),
         pooling: Pooling::Sum,
         transform: Transform::Standardise,
+        parts: Vec::new(),
+        unit: None,
+        timezone: UtcOffset::default(),
         missing,
     }
 }
@@ -154,7 +160,7 @@ fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
             return Verdict::take(FeatureKind::Bag, "holds lists");
         }
         t if t.is_nested() => return Verdict::leave_out(format!("nested type {t}")),
-        t if t.is_temporal() => return Verdict::leave_out("a time: later rows hold values never seen in training"),
+        t if t.is_temporal() => return Verdict::leave_out(A_TIME),
         t if t.is_floating() => return Verdict::take(FeatureKind::Number, "holds floating-point numbers"),
         DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
             return Verdict::take(FeatureKind::Number, "holds decimals");
@@ -187,7 +193,7 @@ fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
         return Verdict::take(FeatureKind::Bag, "values joined by `|`");
     }
     if look.dates == look.rows {
-        return Verdict::leave_out("a time: later rows hold values never seen in training");
+        return Verdict::leave_out(A_TIME);
     }
     if look.characters / look.rows > 60 {
         return Verdict::leave_out("free text");

@@ -1,17 +1,33 @@
 //! Which columns are read, as what, in which group and with which table: the spec resolved against the columns of the data.
 
 use super::id::mix;
-use crate::spec::{Pooling, Transform, Vocabulary};
+use crate::spec::{Pooling, TimePart, TimeUnit, Transform, UtcOffset, Vocabulary};
 use serde::{Deserialize, Serialize};
+
+/// Where a part of a time is read from, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeColumn {
+    /// The column of times.
+    pub column: String,
+    /// The part of it.
+    pub part: TimePart,
+    /// What its numbers count since 1970; `None`: a number is no time.
+    pub unit: Option<TimeUnit>,
+    /// Where the clock hangs.
+    pub timezone: UtcOffset,
+}
 
 /// A column of ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdColumn {
-    /// The column; of a cross, its columns' names with `×` between them.
+    /// The column; of a cross, its columns' names with `×` between them; of a part of a time, `COLUMN:PART`.
     pub column: String,
     /// The columns of a cross, whose values together make the id; empty for an ordinary column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cross: Vec<String>,
+    /// The time that the id is a part of; `None` for an ordinary column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<TimeColumn>,
     /// The feature it is of.
     pub feature: String,
     /// Index into [`Layout::tables`].
@@ -23,8 +39,8 @@ pub struct IdColumn {
 impl IdColumn {
     /// The columns of the data that it is read from.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
-        let own = self.cross.is_empty().then_some(self.column.as_str());
-        own.into_iter().chain(self.cross.iter().map(String::as_str))
+        let own = self.time.as_ref().map_or(&self.column, |time| &time.column);
+        self.cross.is_empty().then_some(own.as_str()).into_iter().chain(self.cross.iter().map(String::as_str))
     }
 }
 
@@ -95,6 +111,10 @@ pub struct TableLayout {
     pub vocabulary: Vocabulary,
     /// Rows of a hashed table.
     pub hash_rows: usize,
+    /// The first and the last of the whole numbers that own a row each, where these are known in advance, as for a part of a time. The other
+    /// settings mean nothing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<(i64, i64)>,
 }
 
 /// What the split needs of the data.

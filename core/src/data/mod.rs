@@ -35,6 +35,7 @@ mod shuffle;
 pub mod source;
 mod split;
 pub mod store;
+mod time;
 
 pub use batch::*;
 pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};

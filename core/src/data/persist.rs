@@ -5,7 +5,6 @@ use super::id::IdValue;
 use super::layout::Layout;
 use super::preprocess::{FIRST_ID, NumberFit, Preprocessor, TableVocabulary};
 use super::store::parquet_writer;
-use crate::spec::Vocabulary;
 use anyhow::Context;
 use arrow::array::{ArrayRef, AsArray, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type, UInt64Type};
@@ -80,12 +79,11 @@ impl Preprocessor {
         let layout = saved.layout;
         let path = dir.join(VOCABULARY);
         let mut ids = read_vocabulary(&path, &layout).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let tables = layout.tables.iter().enumerate().map(|(t, table)| match table.vocabulary {
-            Vocabulary::Hashed => TableVocabulary::Hashed { rows: table.hash_rows, seed: Layout::hash_seed(t) },
-            Vocabulary::Learned => {
+        let tables = layout.tables.iter().enumerate().map(|(t, table)| {
+            TableVocabulary::in_advance(t, table).unwrap_or_else(|| {
                 let (ids, counts) = std::mem::take(&mut ids[t]);
                 TableVocabulary::Learned { ids: Dictionary::of_values(ids), counts }
-            }
+            })
         });
         let tables = tables.collect();
         Ok(Self::new(layout, saved.numbers, tables))

@@ -3,7 +3,8 @@
 use super::batch::{BagField, Field, Fields, GroupFields, NumberField, TableShape};
 use super::dictionary::Dictionary;
 use super::id::{IdRef, IdValue};
-use super::layout::{IdColumn, Layout, NumberColumn};
+use super::layout::{IdColumn, Layout, NumberColumn, TableLayout};
+use crate::spec::Vocabulary;
 use serde::{Deserialize, Serialize};
 
 /// Table row of ids that own none.
@@ -63,8 +64,18 @@ pub(crate) enum TableVocabulary {
     Learned { ids: Dictionary, counts: Vec<u64> },
     /// The hash of the id's canonical text.
     Hashed { rows: usize, seed: u64 },
+    /// Each whole number from the first to the last owns a row, in order.
+    Range { first: i64, last: i64 },
 }
 impl TableVocabulary {
+    /// Of a table whose rows do not depend on the data.
+    pub(crate) fn in_advance(at: usize, table: &TableLayout) -> Option<Self> {
+        match (table.range, table.vocabulary) {
+            (Some((first, last)), _) => Some(Self::Range { first, last }),
+            (None, Vocabulary::Hashed) => Some(Self::Hashed { rows: table.hash_rows, seed: Layout::hash_seed(at) }),
+            (None, Vocabulary::Learned) => None,
+        }
+    }
     /// The table row of an id.
     #[inline]
     pub(crate) fn row(&self, id: IdRef<'_>) -> u32 {
@@ -72,15 +83,21 @@ impl TableVocabulary {
             Self::Learned { ids, .. } => ids.find(id).map_or(OUT_OF_VOCABULARY, |code| code + 1),
             #[allow(clippy::cast_possible_truncation)]
             Self::Hashed { rows, seed } => (id.stable_hash(*seed) % *rows as u64) as u32 + FIRST_ID,
+            Self::Range { first, last } => match id {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                IdRef::Integer(i) if (*first..=*last).contains(&i) => (i - first) as u32 + FIRST_ID,
+                _ => OUT_OF_VOCABULARY,
+            },
         }
     }
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::Learned { ids, .. } => ids.values().len() + FIRST_ID as usize,
             Self::Hashed { rows, .. } => rows + FIRST_ID as usize,
+            Self::Range { first, last } => usize::try_from(last - first + 1).unwrap_or(0) + FIRST_ID as usize,
         }
     }
-    /// Whether ids may be read as out of vocabulary, so that that row learns.
+    /// Whether ids may be read as out of vocabulary, so that that row learns. Where every id owns a row, none can be unknown later.
     pub(crate) fn masks(&self) -> bool {
         matches!(self, Self::Learned { .. })
     }
@@ -119,7 +136,7 @@ impl Preprocessor {
         &self.numbers[group]
     }
     /// The ids that own a row of a table, in order of their rows from [`FIRST_ID`], and how many training rows hold each. Empty for a
-    /// hashed table.
+    /// table whose rows do not depend on the data (hashed, or parts of a time).
     #[must_use]
     pub fn vocabulary(&self, table: usize) -> (&[IdValue], &[u64]) {
         match self.tables.get(table) {

@@ -1,10 +1,10 @@
 //! Spec + columns of the data → [`Layout`], or every fault at once.
 
-use super::layout::{BagColumn, GroupLayout, IdColumn, Layout, NumberColumn, SplitColumn, TableLayout, TruthLayout};
+use super::layout::{BagColumn, GroupLayout, IdColumn, Layout, NumberColumn, SplitColumn, TableLayout, TimeColumn, TruthLayout};
 use super::source::TruthColumns;
 use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::spec::{Feature, FeatureKind, Spec, Split, Vocabulary};
+use crate::spec::{Feature, FeatureKind, Spec, Split, TimePart, Vocabulary};
 use arrow::datatypes::{DataType, Schema};
 use hashbrown::{HashMap, HashSet};
 
@@ -192,7 +192,7 @@ impl Resolver<'_> {
             self.need(&entity.key, &format!("entity `{}`", entity.name), &format!("entity.{}.key", entity.name));
             groups.push(GroupLayout { name: entity.name.clone(), key: Some(entity.key.clone()), ..GroupLayout::default() });
         }
-        let (tables, table_of) = self.tables(claimed);
+        let (mut tables, table_of) = self.tables(claimed);
         for Claimed { feature, columns } in claimed {
             let group = match &feature.of {
                 None => 0,
@@ -212,8 +212,14 @@ impl Resolver<'_> {
                 self.check_type(feature, column);
                 let table = table_of.get(column.as_str()).copied().unwrap_or(0);
                 let cross = if feature.kind == FeatureKind::Cross { feature.columns.clone() } else { Vec::new() };
-                let id =
-                    || IdColumn { column: column.clone(), cross, feature: feature.name.clone(), table, missing: feature.missing.clone() };
+                let id = || IdColumn {
+                    column: column.clone(),
+                    cross,
+                    time: None,
+                    feature: feature.name.clone(),
+                    table,
+                    missing: feature.missing.clone(),
+                };
                 match feature.kind {
                     FeatureKind::Id | FeatureKind::Cross => groups[group].ids.push(id()),
                     FeatureKind::Bag => groups[group].bags.push(BagColumn {
@@ -228,6 +234,10 @@ impl Resolver<'_> {
                         transform: feature.transform.clone(),
                         missing: feature.missing.clone(),
                     }),
+                    FeatureKind::Time => {
+                        self.time_parts(claimed, feature, column);
+                        groups[group].ids.extend(time_parts(feature, column, &mut tables));
+                    }
                 }
             }
         }
@@ -237,6 +247,22 @@ impl Resolver<'_> {
             at == 1 || !g.is_empty()
         });
         (groups, tables)
+    }
+
+    /// Reports parts of a time that have the name of a column.
+    fn time_parts(&mut self, claimed: &[Claimed], feature: &Feature, column: &str) {
+        for part in &feature.parts {
+            let name = part_name(column, *part);
+            if let Some(other) = claimed.iter().find(|c| c.columns.contains(&name)) {
+                let message = format!(
+                    "feature `{}`: part `{}` of column `{column}` has the name of a column of feature `{}`",
+                    feature.name,
+                    part.name(),
+                    other.feature.name
+                );
+                self.fault("name-taken", &format!("feature.{}", feature.name), message, vec!["leave out one of the two".into()]);
+            }
+        }
     }
 
     /// Reports it; the feature counts as one of the rows.
@@ -253,7 +279,7 @@ impl Resolver<'_> {
     fn tables<'c>(&mut self, claimed: &'c [Claimed]) -> (Vec<TableLayout>, HashMap<&'c str, usize>) {
         let embedded: Vec<(&Feature, &str)> = claimed
             .iter()
-            .filter(|c| c.feature.kind != FeatureKind::Number)
+            .filter(|c| c.feature.kind.takes("share_with"))
             .flat_map(|c| c.columns.iter().map(move |column| (&c.feature, column.as_str())))
             .collect();
         let feature_of: HashMap<&str, &Feature> = embedded.iter().map(|(f, c)| (*c, *f)).collect();
@@ -287,7 +313,7 @@ impl Resolver<'_> {
                 }
                 let hash_rows = of.hash_rows.map_or(1, std::num::NonZeroUsize::get);
                 let min_count = of.min_count.max(1);
-                tables.push(TableLayout { name: owner.to_owned(), min_count, vocabulary: of.vocabulary, hash_rows });
+                tables.push(TableLayout { name: owner.to_owned(), min_count, vocabulary: of.vocabulary, hash_rows, range: None });
                 tables.len() - 1
             };
             table_of.insert(column, table);
@@ -316,12 +342,65 @@ impl Resolver<'_> {
                 "set `kind = \"number\"`, or write the column as integers or text",
             ),
             FeatureKind::Number if list.is_some() => (format!("{named} holds lists, so it is no number"), "set `kind = \"bag\"`"),
-            FeatureKind::Number if of.is_temporal() => {
-                (format!("{named} holds times, so it is no number"), "write what matters about the time (hour, age in days) as a column")
-            }
+            FeatureKind::Number if of.is_temporal() => (
+                format!("{named} holds times, so it is no number"),
+                "set `kind = \"time\"`, or write what matters (age in days) as a column",
+            ),
+            FeatureKind::Time => match time_fault(feature, of, list.is_some()) {
+                Some((fault, help)) => (format!("{named} {fault}"), help),
+                None => return,
+            },
             _ if of.is_nested() => (format!("{named} holds nested values"), "write each part as a column of its own"),
             _ => return,
         };
         self.fault("column-type", &format!("feature.{}", feature.name), message, vec![help.into()]);
     }
+}
+
+/// The name of the field.
+fn part_name(column: &str, part: TimePart) -> String {
+    format!("{column}:{}", part.name())
+}
+
+/// The parts of a column of times, each with a table of its own.
+fn time_parts(feature: &Feature, column: &str, tables: &mut Vec<TableLayout>) -> Vec<IdColumn> {
+    let one = |&part: &TimePart| {
+        let name = part_name(column, part);
+        let time = TimeColumn { column: column.to_owned(), part, unit: feature.unit, timezone: feature.timezone };
+        let (table, range) = (tables.len(), Some(part.range()));
+        tables.push(TableLayout { name: name.clone(), min_count: 1, vocabulary: Vocabulary::Learned, hash_rows: 1, range });
+        IdColumn {
+            column: name,
+            cross: Vec::new(),
+            time: Some(time),
+            feature: feature.name.clone(),
+            table,
+            missing: feature.missing.clone(),
+        }
+    };
+    feature.parts.iter().map(one).collect()
+}
+
+/// Why a column of this type holds no times for this feature, and what helps.
+fn time_fault(feature: &Feature, of: &DataType, is_list: bool) -> Option<(String, &'static str)> {
+    let is_date = matches!(of, DataType::Date32 | DataType::Date64);
+    let within_day = feature.parts.iter().find(|p| p.within_day()).filter(|_| is_date);
+    if let Some(part) = within_day {
+        return Some((
+            format!("holds dates, which have no {}", part.name()),
+            "name parts of a date, as in `parts = [\"weekday\", \"week\"]`",
+        ));
+    }
+    let is_text = of.is_string() || of.is_binary() || of.is_null();
+    if !is_list && (is_date || is_text || matches!(of, DataType::Timestamp(..))) {
+        return None;
+    }
+    if !is_list && (of.is_integer() || of.is_floating()) {
+        let help = "add `unit = \"seconds\"` or `unit = \"milliseconds\"`, whichever the column counts since 1970";
+        return feature.unit.is_none().then(|| ("holds numbers, and the feature does not say what they count".into(), help));
+    }
+    Some((
+        format!("holds {}, so it is no time", if is_list { "lists".into() } else { of.to_string() }),
+        "write each time in a cell of its own",
+    ))
 }

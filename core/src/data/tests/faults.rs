@@ -1,6 +1,7 @@
 use super::*;
 use crate::data::RawEncoder;
-use arrow::array::Float64Array;
+use arrow::array::{BooleanArray, Date32Array, Float64Array, Int64Array, ListArray};
+use arrow::datatypes::Int64Type;
 
 #[test]
 fn broken_cells_are_counted_and_placed() {
@@ -60,6 +61,72 @@ fn features_that_do_not_fit_the_columns() {
     labels.data.keys = vec!["nope".into()];
     let both = messages(&labels, &source);
     assert_eq!(both, ["stage `buy`: no column `by` in the data", "`data.keys`: no column `nope` in the data"]);
+}
+
+#[test]
+fn cells_that_are_no_time() {
+    let table = text("when,day,u,click,buy\n1717171717,2024-05-31,a,1,1\n2024-05-31,soon,a,1,0\n1717171718,,a,0,0");
+    let features = |unit: &str| {
+        let when = feature("when", &format!("kind = 'time'\nparts = ['hour', 'weekday', 'month']{unit}"));
+        vec![when, feature("day", "kind = 'time'\nof = 'user'")]
+    };
+    let mut spec = spec(features(""));
+    spec.entities = vec![Entity { name: "user".into(), key: "u".into() }];
+    let source = memory(vec![table.clone()]);
+    let expected = "expected a time like 2024-05-31T17:40:00Z, found text of";
+    let (when, day) = (
+        format!("log0.csv:2: column when: {expected} 10 characters; 2 such cells, the first at log0.csv:2, log0.csv:4"),
+        format!("log0.csv:3: column day: {expected} 4 characters"),
+    );
+    assert_eq!(messages(&spec, &source), [when.as_str(), day.as_str()], "once a column, not once a part");
+    let dir = tempfile::tempdir().unwrap();
+    let error = prepare_in(dir.path(), &spec, &source).unwrap_err();
+    assert!(error.downcast_ref::<Diagnostics>().unwrap().0[0].help[0].contains("`unit` says what it counts since 1970"));
+    spec.features.declared = features("\nunit = 'seconds'");
+    assert_eq!(messages(&spec, &source), [day.as_str()]);
+    // Scoring says the same.
+    let good = text("when,day,u,click,buy\n1717171717,2024-05-31,a,1,1\n2024-05-31,,a,1,0");
+    let (_keep, dataset, _) = open(&spec, &memory(vec![good]));
+    let mut encoder = RawEncoder::new(Arc::new(dataset.preprocessor().clone()));
+    let chunk = Chunk { records: table, input: 0, numbers: RowNumbers::From(2) };
+    let input = source.inputs().unwrap().remove(0);
+    let fail =
+        |encoder: &RawEncoder| encoder.encode(&chunk, &input).unwrap_err().downcast_ref::<Diagnostics>().unwrap().0[0].message.clone();
+    assert_eq!(fail(&encoder), day);
+    encoder.show_values = true;
+    assert!(fail(&encoder).ends_with("found \"soon\""));
+    let chunk = Chunk { records: text("u,day\na,2024-05-31"), input: 0, numbers: RowNumbers::From(2) };
+    let missing = encoder.encode(&chunk, &input).unwrap_err().downcast_ref::<Diagnostics>().unwrap().clone();
+    assert_eq!(missing.0.iter().map(|d| d.message.as_str()).collect::<Vec<_>>(), ["column `when` is missing"]);
+}
+
+#[test]
+fn columns_that_hold_no_times() {
+    let one = || Arc::new(StringArray::from(vec!["1"])) as ArrayRef;
+    let columns: [(&str, ArrayRef); 7] = [
+        ("count", Arc::new(Int64Array::from(vec![1]))),
+        ("real", Arc::new(Float64Array::from(vec![1.0]))),
+        ("date", Arc::new(Date32Array::from(vec![1]))),
+        ("flag", Arc::new(BooleanArray::from(vec![true]))),
+        ("list", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1)])]))),
+        ("click", one()),
+        ("buy", one()),
+    ];
+    let source = memory(vec![RecordBatch::try_from_iter(columns).unwrap()]);
+    let check = |name: &str| messages(&spec(vec![feature(name, "kind = 'time'")]), &source);
+    assert_eq!(check("count"), ["feature `count`: column `count` holds numbers, and the feature does not say what they count"]);
+    assert_eq!(check("real"), ["feature `real`: column `real` holds numbers, and the feature does not say what they count"]);
+    assert_eq!(check("date"), ["feature `date`: column `date` holds dates, which have no hour"]);
+    assert_eq!(check("flag"), ["feature `flag`: column `flag` holds Boolean, so it is no time"]);
+    assert_eq!(check("list"), ["feature `list`: column `list` holds lists, so it is no time"]);
+    let table = text("when,when:hour,click,buy\n2024-05-31,1,1,1");
+    let both = spec(vec![feature("when", "kind = 'time'"), feature("when:hour", "kind = 'id'")]);
+    assert_eq!(
+        messages(&both, &memory(vec![table.clone()])),
+        ["feature `when`: part `hour` of column `when` has the name of a column of feature `when:hour`"]
+    );
+    let shared = spec(vec![feature("when", "kind = 'time'"), feature("id", "kind = 'id'\ncolumns = ['when:hour']\nshare_with = 'when'")]);
+    assert_eq!(messages(&shared, &memory(vec![table]))[0], "feature `id`: `share_with` names `when`, which is no id or bag column");
 }
 
 #[test]

@@ -148,6 +148,71 @@ fn crosses_combine_values_and_agree_between_store_and_raw_rows() {
 }
 
 #[test]
+fn parts_of_times_agree_between_store_and_raw_rows() {
+    let table = text(
+        "id,when,day,click,buy\nx,2024-02-29 23:30,2024-12-30,1,1\ny,2024-02-29T22:30:00Z,2023-01-01,1,0\nx,,NA,0,0\nx,1709245800,2021-01-03,0,0",
+    );
+    let when = feature("when", "kind = 'time'\nunit = 'seconds'\ntimezone = '+01:00'");
+    let date = feature("date", "kind = 'time'\ncolumns = ['day']\nparts = ['week', 'weekend', 'month']\nmissing = ['NA']");
+    let mut spec = spec(vec![when, feature("id", "kind = 'id'"), date]);
+    let (_keep, dataset, _) = open(&spec, &memory(vec![table.clone()]));
+    let fields = &dataset.fields().groups[0].singles;
+    let names: Vec<(&str, &str)> = fields.iter().map(|f| (f.name.as_str(), f.feature.as_str())).collect();
+    let date_parts = [("day:week", "date"), ("day:weekend", "date"), ("day:month", "date")];
+    assert_eq!(names, [&[("when:hour", "when"), ("when:weekday", "when"), ("id", "id")][..], &date_parts].concat());
+    let rows: Vec<(&str, usize)> = fields.iter().map(|f| (f.name.as_str(), dataset.fields().tables[f.table].rows)).collect();
+    let sizes = [("when:hour", 26), ("when:weekday", 9), ("id", 4), ("day:week", 55), ("day:weekend", 4), ("day:month", 14)];
+    assert_eq!(rows, sizes, "the rows that can be, with one for missing and one that nothing uses");
+    let batch = first_batch(&dataset);
+    // Row 2 is 0 of hours, 1 of weekdays, weeks and months. Thursday is 4; 2024-12-30 is a Monday in week 1, 2023-01-01 a Sunday in week 52.
+    let thursday = [23 + 2, 4 + 1];
+    let expected = [
+        [thursday[0], thursday[1], 2, 1 + 1, 2, 12 + 1],
+        [thursday[0], thursday[1], 3, 52 + 1, 3, 1 + 1],
+        [1, 1, 2, 1, 1, 1],
+        [thursday[0], thursday[1], 2, 53 + 1, 3, 1 + 1],
+    ];
+    assert_eq!(batch.groups[0].singles, expected.concat());
+    assert_eq!(batch, raw_batch(&dataset, &table));
+    assert_eq!(RawEncoder::new(Arc::new(dataset.preprocessor().clone())).columns(), ["when", "id", "day"]);
+    // A time that training never saw has a row of its own.
+    let other = raw_batch(&dataset, &text("id,when,day,click,buy\nx,2030-06-05T04:00,2031-07-05,0,0"));
+    assert_eq!(other.groups[0].singles, [4 + 2, 3 + 1, 2, 27 + 1, 3, 7 + 1]);
+    // Of an entity, and through a reused store: the settings of other tables do not matter, those of the time do.
+    spec.entities = vec![Entity { name: "user".into(), key: "id".into() }];
+    spec.features.declared[0].of = Some("user".into());
+    let dir = tempfile::tempdir().unwrap();
+    let source = memory(vec![table.clone()]);
+    let prepared = prepare_in(dir.path(), &spec, &source).unwrap();
+    assert_eq!(prepared.store.meta().entities[0].entities, 3, "two times of x, of which one is missing, and one of y");
+    let (dataset, _) = Dataset::open(&spec, &Graph::of(&spec), &prepared).unwrap();
+    let batch = first_batch(&dataset);
+    assert_eq!(batch.groups[1].singles, [thursday, thursday, [1, 1]].concat());
+    let reused = |spec: &Spec| prepare_in(dir.path(), spec, &source).unwrap().reused;
+    spec.features.declared[1].min_count = 3;
+    assert!(reused(&spec));
+    spec.features.declared[0].timezone = toml::Value::String("+02:00".into()).try_into().unwrap();
+    assert!(!reused(&spec));
+    spec.features.declared[0].parts.pop();
+    assert!(!reused(&spec));
+}
+
+#[test]
+fn masking_leaves_parts_of_times_alone() {
+    let mut csv = String::from("id,when,click,buy\n");
+    for i in 0..500 {
+        csv += &format!("u{},2024-01-0{}T0{}:00,{},0\n", i % 5, i % 7 + 1, i % 10, i % 2);
+    }
+    let features = vec![feature("id", "kind = 'id'"), feature("when", "kind = 'time'")];
+    let (_keep, dataset, _) = open(&spec(features), &memory(vec![text(&csv)]));
+    let plan = BatchPlan { oov_rate: 0.5, ..BatchPlan::sequential(NonZeroUsize::new(1000).unwrap()) };
+    let batch = dataset.batches(Part::Train, plan).next().unwrap().unwrap().0;
+    let zeros = |field: usize| batch.groups[0].singles.iter().skip(field).step_by(3).filter(|row| **row == 0).count();
+    assert!((150..350).contains(&zeros(0)), "{}", zeros(0));
+    assert_eq!((zeros(1), zeros(2)), (0, 0));
+}
+
+#[test]
 fn only_training_rows_shape_the_preprocessor() {
     let mut spec = spec(features());
     spec.split = Split::Files { valid: vec![], test: vec!["log0.csv".into()] };

@@ -76,16 +76,25 @@ fn labels(cx: &mut Cx<'_>, draft: &Draft) {
     }
 }
 
+/// The kinds of features, as they are written.
+const KINDS: [(FeatureKind, &str); 5] = [
+    (FeatureKind::Id, "id"),
+    (FeatureKind::Bag, "bag"),
+    (FeatureKind::Number, "number"),
+    (FeatureKind::Cross, "cross"),
+    (FeatureKind::Time, "time"),
+];
+
 /// Keys that are stated and do not belong to the feature's kind.
 fn belongs(cx: &mut Cx<'_>, f: &Feature) {
     let path = super::super::read::dotted("feature", &f.name);
-    let keys = ["min_count", "vocabulary", "hash_rows", "share_with", "weights", "separator", "pooling", "transform"];
+    let keys =
+        ["min_count", "vocabulary", "hash_rows", "share_with", "weights", "separator", "pooling", "transform", "parts", "unit", "timezone"];
     for key in keys.into_iter().filter(|k| !f.kind.takes(k)) {
         let full = format!("{path}.{key}");
         if cx.stated.contains_key(&full) {
-            let all = [(FeatureKind::Id, "id"), (FeatureKind::Bag, "bag"), (FeatureKind::Number, "number"), (FeatureKind::Cross, "cross")];
-            let word = all.iter().find(|(k, _)| *k == f.kind).map_or("", |(_, w)| w);
-            let owners: Vec<String> = all.iter().filter(|(k, _)| k.takes(key)).map(|(_, w)| format!("`kind = \"{w}\"`")).collect();
+            let word = KINDS.iter().find(|(k, _)| *k == f.kind).map_or("", |(_, w)| w);
+            let owners: Vec<String> = KINDS.iter().filter(|(k, _)| k.takes(key)).map(|(_, w)| format!("`kind = \"{w}\"`")).collect();
             let d = Diagnostic::error("foreign-setting", format!("feature `{}`: `{key}` is no setting of kind `{word}`", f.name))
                 .at(cx.key(&full), "")
                 .at(cx.value(&format!("{path}.kind")), "kind chosen here");
@@ -98,7 +107,7 @@ fn belongs(cx: &mut Cx<'_>, f: &Feature) {
             let d = Diagnostic::error("missing-key", format!("feature `{}`: vocabulary `hashed` needs `hash_rows`", f.name));
             cx.report(d.at(cx.value(&format!("{path}.vocabulary")), "").help("add the number of table rows: `hash_rows = 1_000_000`"));
         }
-        (Vocabulary::Learned, Some(_)) if f.kind != FeatureKind::Number => {
+        (Vocabulary::Learned, Some(_)) if f.kind.takes("hash_rows") => {
             let d = Diagnostic::error("foreign-setting", format!("feature `{}`: `hash_rows` is for vocabulary `hashed`", f.name));
             cx.report(d.at(cx.key(&hash_rows), "").help("add `vocabulary = \"hashed\"`, or leave `hash_rows` out"));
         }
@@ -111,6 +120,10 @@ fn belongs(cx: &mut Cx<'_>, f: &Feature) {
         );
         let d = d.at(cx.value(&format!("{path}.columns")).or_else(|| cx.key(&path)), "");
         cx.report(d.help("for example `columns = [\"user_city\", \"item_category\"]`"));
+    }
+    if f.parts.is_empty() || (1..f.parts.len()).any(|i| f.parts[..i].contains(&f.parts[i])) {
+        let d = Diagnostic::error("time-parts", format!("feature `{}`: name one or more parts of the time, each once", f.name));
+        cx.report(d.at(cx.value(&format!("{path}.parts")), "").help("for example `parts = [\"hour\", \"weekday\"]`"));
     }
     if f.columns.is_empty() && f.kind != FeatureKind::Cross {
         let d =
@@ -182,11 +195,12 @@ fn sharing(cx: &mut Cx<'_>, draft: &Draft) {
             at = next;
         }
         if let Some(other) = feature.share_with.as_deref().and_then(owner).map(|i| &declared[i])
-            && other.kind == FeatureKind::Number
+            && !other.kind.takes("share_with")
         {
             let key = format!("{}.share_with", super::super::read::dotted("feature", &feature.name));
-            let d = Diagnostic::error("share-number", format!("feature `{}` shares the table of `{}`, a number", feature.name, other.name));
-            cx.report(d.at(cx.value(&key), "numbers have no table of ids"));
+            let what = if other.kind == FeatureKind::Time { "time" } else { "number" };
+            let d = Diagnostic::error("share-number", format!("feature `{}` shares the table of `{}`, a {what}", feature.name, other.name));
+            cx.report(d.at(cx.value(&key), format!("{what}s have no table of ids")));
         }
     }
 }
@@ -200,8 +214,7 @@ fn without(cx: &mut Cx<'_>, draft: &Draft, stage: &str, features: &StageFeatures
     let quoted = draft.features.declared.iter().map(|f| f.name.as_str()).filter(|n| !stated.iter().any(|s| s == n));
     let names: Vec<&str> = stated.iter().map(String::as_str).chain(quoted).collect();
     for (i, name) in features.without.iter().enumerate() {
-        let known =
-            names.contains(&name.as_str()) || draft.features.declared.iter().flat_map(|f| &f.columns).any(|c| c == name || is_glob(c));
+        let known = names.contains(&name.as_str()) || draft.features.declared.iter().any(|f| names_field(f, name));
         if !known {
             let d = Diagnostic::error(
                 "unknown-feature",
@@ -212,4 +225,15 @@ fn without(cx: &mut Cx<'_>, draft: &Draft, stage: &str, features: &StageFeatures
             cx.report(d.help(format!("features: {}", names.join(", "))));
         }
     }
+}
+
+/// Whether a name may be that of a field of this feature: of a column, or of a part of a time.
+fn names_field(feature: &Feature, name: &str) -> bool {
+    if feature.kind != FeatureKind::Time {
+        return feature.columns.iter().any(|c| c == name || is_glob(c));
+    }
+    let of_column = |(column, part): (&str, &str)| {
+        feature.parts.iter().any(|p| p.name() == part) && feature.columns.iter().any(|c| c == column || is_glob(c))
+    };
+    name.rsplit_once(':').is_some_and(of_column)
 }

@@ -226,6 +226,33 @@ fn columns_have_one_role() {
 }
 
 #[test]
+fn times() {
+    let text = bad(&format!(
+        "{FUNNEL}[feature.t]\nkind = \"time\"\nmin_count = 3\nweights = \"w\"\nshare_with = \"x\"\nparts = [\"hour\", \"day\", \"hour\"]\n\
+         [feature.i]\nkind = \"id\"\nunit = \"seconds\"\nshare_with = \"t\"\n[feature.z]\nkind = \"time\"\ntimezone = \"Europe/Berlin\"\n\
+         [feature.e]\nkind = \"time\"\nparts = []\n[feature.y]\nkind = \"time\"\nparts = [\"year\"]\nunit = \"hours\"\n"
+    ));
+    says(&text, &["feature `t`: `min_count` is no setting of kind `time`", ":7:1", "`kind = \"id\"` and `kind = \"bag\"`"]);
+    says(&text, &["feature `t`: `weights` is no setting of kind `time`", ":8:1"]);
+    says(&text, &["feature `t`: `share_with` is no setting of kind `time`", ":9:1"]);
+    says(&text, &["feature `t`: name one or more parts of the time, each once", ":10:9"]);
+    says(&text, &["feature `i`: `unit` is no setting of kind `id`", ":13:1", "`unit` belongs to `kind = \"time\"`"]);
+    says(&text, &["feature `i` shares the table of `t`, a time", ":14:14", "times have no table of ids"]);
+    says(&text, &["feature.z.timezone: expected \"UTC\" or a fixed offset from it like \"+02:00\", found \"Europe/Berlin\"", ":17:12"]);
+    says(&text, &["feature `e`: name one or more parts of the time, each once", ":20:9", "parts = [\"hour\", \"weekday\"]"]);
+    says(&text, &["feature.y.parts: unknown value `year`, expected one of `minute`, `hour`", ":23:10"]);
+    says(&text, &["feature.y.unit: unknown value `hours`, expected one of `seconds`, `milliseconds`", ":24:8"]);
+    assert_eq!(count(&text), 10, "{text}");
+    let part = "[feature.when]\nkind = \"time\"\ncolumns = [\"at\", \"t_*\"]\n[stage.click.features]\nwithout =";
+    for name in ["when", "at:hour", "t_x:weekday"] {
+        good(&format!("{FUNNEL}{part} [\"{name}\"]\n"));
+    }
+    for name in ["at", "at:day"] {
+        says(&bad(&format!("{FUNNEL}{part} [\"{name}\"]\n")), &[&format!("stage `click` is without `{name}`, which is no feature")]);
+    }
+}
+
+#[test]
 fn features() {
     let text = bad(&format!(
         "{FUNNEL}[feature.n]\nkind = \"number\"\npooling = \"sum\"\nmin_count = 3\ntransform = {{ bucketize = {{ edges = [1, 1, 0.5] }} }}\n\

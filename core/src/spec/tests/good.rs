@@ -58,6 +58,12 @@ transform = "log1p"
 [feature.age]
 kind = "number"
 transform = { bucketize = { edges = [18, 30.5, 65] } }
+[feature.when]
+kind = "time"
+columns = ["event_time"]
+parts = ["hour", "weekday"]
+unit = "milliseconds"
+timezone = "-03:30"
 
 [embedding]
 dim = 18
@@ -114,7 +120,10 @@ fn the_whole_example() {
     assert_eq!(spec.data.source.settings["rows"].as_integer(), Some(400_000));
     assert_eq!((spec.data.orphan_labels, spec.data.weight.as_deref()), (OrphanLabels::ClearChild, Some("w")));
     let features: Vec<_> = spec.features.declared.iter().map(|f| f.name.as_str()).collect();
-    assert_eq!(features, ["user", "item", "shops", "price", "age"]);
+    assert_eq!(features, ["user", "item", "shops", "price", "age", "when"]);
+    let when = &spec.features.declared[5];
+    assert_eq!((&when.parts[..], when.unit), (&[TimePart::Hour, TimePart::Weekday][..], Some(TimeUnit::Milliseconds)));
+    assert_eq!(when.timezone.offset().seconds(), -12_600);
     assert_eq!(spec.features.declared[4].columns, ["age"]);
     assert_eq!(spec.features.declared[4].transform, Transform::Bucketize(Buckets::Edges(vec![18.0, 30.5, 65.0])));
     assert!(!spec.features.infer);
@@ -219,7 +228,7 @@ fn every_key_says_where_it_came_from() {
     let resolved = spec.resolved();
     for line in [
         "epochs = 1  # default",
-        "batch_rows = 4096  # funnels/ctr_cvr.toml:61",
+        "batch_rows = 4096  # funnels/ctr_cvr.toml:67",
         "seed = 9  # --set",
         "dropout = 0.0  # default",
         "hidden = [360, 200, 80]  # funnels/ctr_cvr.toml:9",

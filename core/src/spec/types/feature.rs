@@ -1,5 +1,6 @@
 //! Entities and features: which columns the towers see, and how.
 
+use super::{TimePart, TimeUnit, UtcOffset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
@@ -73,6 +74,8 @@ pub enum FeatureKind {
     Number,
     /// The combination of several columns' values, as one id a row.
     Cross,
+    /// A time, of which some parts (hour, weekday …) are seen, each as an id whose table is known in advance.
+    Time,
 }
 
 impl FeatureKind {
@@ -80,9 +83,10 @@ impl FeatureKind {
     #[must_use]
     pub fn takes(self, key: &str) -> bool {
         match key {
-            "min_count" | "vocabulary" | "hash_rows" | "share_with" => self != Self::Number,
+            "min_count" | "vocabulary" | "hash_rows" | "share_with" => !matches!(self, Self::Number | Self::Time),
             "weights" | "separator" | "pooling" => self == Self::Bag,
             "transform" => self == Self::Number,
+            "parts" | "unit" | "timezone" => self == Self::Time,
             _ => true,
         }
     }
@@ -128,6 +132,18 @@ pub struct Feature {
     /// numbers: `none`, `log1p`, `standardise`, `{ bucketize = { quantiles = 20 } }` or `{ bucketize = { edges = [..] } }`.
     #[serde(default)]
     pub transform: Transform,
+    /// times: the parts that towers see, `["hour", "weekday"]` if not stated. Each becomes a field of its own, `COLUMN:PART`, with a table row
+    /// for each of its numbers and one for missing. A time is a date, or date and time as ISO 8601 writes them (`2024-05-31T17:40:00.5+02:00`,
+    /// a space for the `T` is fine), a date or timestamp column of Parquet, or a number with `unit`.
+    #[serde(default = "hour_and_weekday")]
+    pub parts: Vec<TimePart>,
+    /// times written as numbers: what they count since the start of 1970 in UTC. There is no default: a number is no time until this says so.
+    #[serde(default)]
+    pub unit: Option<TimeUnit>,
+    /// times: where the clock hangs that the parts are read off, as a fixed offset from UTC: `"+02:00"`. Moments (numbers, texts with `Z` or an
+    /// offset, timestamps with a time zone) are moved there; what has no offset is that clock's time already.
+    #[serde(default)]
+    pub timezone: UtcOffset,
     /// Values read as missing, besides the empty cell and null.
     #[serde(default)]
     pub missing: Vec<String>,
@@ -137,6 +153,9 @@ fn one_u64() -> u64 {
 }
 fn bar() -> String {
     "|".into()
+}
+fn hour_and_weekday() -> Vec<TimePart> {
+    vec![TimePart::Hour, TimePart::Weekday]
 }
 
 /// The features of a spec.

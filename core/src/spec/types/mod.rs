@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 mod feature;
 mod tables;
+mod time;
 mod train;
 
 pub use feature::*;
 pub(super) use tables::*;
+pub use time::*;
 pub use train::*;
 
 /// A plugin chosen by name, with its settings: `{ kind = "mlp", hidden = [64] }`.
