@@ -108,6 +108,7 @@ fn decision(decision: Decision) -> &'static str {
     match decision {
         Decision::Take(FeatureKind::Id) => "id",
         Decision::Take(FeatureKind::Bag) => "bag",
+        Decision::Take(FeatureKind::Sequence) => "sequence",
         Decision::Take(FeatureKind::Number) => "number",
         Decision::Take(FeatureKind::Cross) => "cross",
         Decision::Take(FeatureKind::Time) => "time",

@@ -130,8 +130,10 @@ impl Builder<'_> {
             let mut values = BagBatch { offsets: vec![0], ..BagBatch::default() };
             for &member in members {
                 let (codes, weights) = bag.get(member as usize);
+                let kept = column.kept(codes.len());
+                let weights = if weights.is_empty() { weights } else { &weights[kept.clone()] };
                 let mask = self.mask.filter(|_| masks).map(|m| (m, m.member(group, member as usize)));
-                values.rows.extend(codes.iter().enumerate().map(|(i, &code)| {
+                values.rows.extend(codes.iter().enumerate().skip(kept.start).map(|(i, &code)| {
                     let row = rows[code as usize];
                     let place = ((b as u64 + 1) << 32) + i as u64;
                     if row >= FIRST_ID && mask.is_some_and(|(m, key)| m.hides(key, place)) { OUT_OF_VOCABULARY } else { row }

@@ -104,6 +104,8 @@ fn plain_feature(column: &str, kind: FeatureKind, missing: Vec<String>, of: Opti
         weights: None,
         separator: "|".into(),
         pooling: Pooling::Sum,
+        attend_to: None,
+        keep_last: None,
         transform: Transform::Standardise,
         parts: Vec::new(),
         unit: None,

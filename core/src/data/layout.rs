@@ -3,6 +3,8 @@
 use super::id::mix;
 use crate::spec::{Pooling, TimePart, TimeUnit, Transform, UtcOffset, Vocabulary};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+use std::ops::Range;
 
 /// Where a part of a time is read from, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,25 @@ pub struct BagColumn {
     pub separator: String,
     /// How the vectors become one.
     pub pooling: Pooling,
+    /// For a sequence, what it is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceLayout>,
+}
+impl BagColumn {
+    /// Which of a row's values count.
+    pub(crate) fn kept(&self, values: usize) -> Range<usize> {
+        let most = self.sequence.as_ref().and_then(|s| s.keep_last).map_or(values, NonZeroUsize::get);
+        values.saturating_sub(most)..values
+    }
+}
+
+/// What makes a bag a sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceLayout {
+    /// The column of single ids that each value is compared with.
+    pub attend_to: String,
+    /// How many values count, the last ones; `None`: all.
+    pub keep_last: Option<NonZeroUsize>,
 }
 
 /// A column of numbers.
@@ -198,7 +219,7 @@ impl Layout {
             group.ids.iter_mut().for_each(|c| c.feature.clear());
             for bag in &mut group.bags {
                 bag.id.feature.clear();
-                bag.pooling = Pooling::Sum;
+                (bag.pooling, bag.sequence) = (Pooling::Sum, None);
             }
             for number in &mut group.numbers {
                 number.feature.clear();

@@ -1,9 +1,9 @@
 //! What is fitted on training rows and kept with the model: which ids own a table row, how numbers are scaled. Raw columns go in at scoring.
 
-use super::batch::{BagField, Field, Fields, GroupFields, NumberField, TableShape};
+use super::batch::{BagField, Field, Fields, GroupFields, NumberField, SingleField, TableShape};
 use super::dictionary::Dictionary;
 use super::id::{IdRef, IdValue};
-use super::layout::{IdColumn, Layout, NumberColumn, TableLayout};
+use super::layout::{BagColumn, GroupLayout, IdColumn, Layout, NumberColumn, TableLayout};
 use crate::spec::Vocabulary;
 use serde::{Deserialize, Serialize};
 
@@ -181,12 +181,17 @@ fn fields(layout: &Layout, numbers: &[Vec<NumberFit>], tables: &[TableVocabulary
     let mut shapes: Vec<TableShape> =
         layout.tables.iter().zip(tables).map(|(t, v)| TableShape { name: t.name.clone(), rows: v.rows() }).collect();
     let field = |c: &IdColumn| Field { name: c.column.clone(), feature: c.feature.clone(), table: c.table };
+    let attend_to = |bag: &BagColumn| {
+        let target = &bag.sequence.as_ref()?.attend_to;
+        let single = |g: &GroupLayout| g.ids.iter().position(|c| c.column == *target);
+        layout.groups.iter().enumerate().find_map(|(group, g)| Some(SingleField { group, single: single(g)? }))
+    };
     let mut groups = Vec::new();
     for (group, fits) in layout.groups.iter().zip(numbers) {
         let mut of = GroupFields {
             name: group.name.clone(),
             singles: group.ids.iter().map(field).collect(),
-            bags: group.bags.iter().map(|b| BagField { field: field(&b.id), pooling: b.pooling, attend_to: None }).collect(),
+            bags: group.bags.iter().map(|b| BagField { field: field(&b.id), pooling: b.pooling, attend_to: attend_to(b) }).collect(),
             numbers: Vec::new(),
         };
         for (NumberColumn { column, feature, .. }, fit) in group.numbers.iter().zip(fits) {

@@ -2,8 +2,9 @@
 
 use super::batch::{BagBatch, Batch, GroupBatch};
 use super::cells::{Cells, Role};
-use super::encode::{GroupCells, GroupValues, cells};
+use super::encode::{BagValues, GroupCells, GroupValues, cells};
 use super::faults::{At, Faults};
+use super::layout::BagColumn;
 use super::prepare::broken_label;
 use super::preprocess::{OUT_OF_VOCABULARY, Preprocessor};
 use super::source::{Chunk, Input};
@@ -102,16 +103,24 @@ impl RawEncoder {
             singles.extend_from_slice(&values.ids[member * ids..(member + 1) * ids]);
             self.preprocessor.push_numbers(group, &values.numbers[member * width..(member + 1) * width], &mut singles, &mut numbers);
         }
-        let bags = values.bags.into_iter().map(|bag| {
-            let mut end = 0;
-            let ends = bag.lengths.iter().map(|length| {
-                end += length;
-                end
-            });
-            BagBatch { offsets: std::iter::once(0).chain(ends).collect(), rows: bag.codes, weights: bag.weights }
-        });
+        let bags = values.bags.iter().zip(&layout.bags).map(|(bag, column)| bag_batch(bag, column));
         GroupBatch { size, index, singles, bags: bags.collect(), numbers }
     }
+}
+
+/// The bags of all members, of a sequence only the values that count.
+#[allow(clippy::cast_possible_truncation)]
+fn bag_batch(bag: &BagValues, column: &BagColumn) -> BagBatch {
+    let (mut first, mut out) = (0, BagBatch { offsets: vec![0], ..BagBatch::default() });
+    for &length in &bag.lengths {
+        let kept = column.kept(length as usize);
+        let range = first + kept.start..first + kept.end;
+        out.rows.extend_from_slice(&bag.codes[range.clone()]);
+        out.weights.extend_from_slice(bag.weights.get(range).unwrap_or_default());
+        out.offsets.push(out.rows.len() as u32);
+        first += length as usize;
+    }
+    out
 }
 
 /// The first row of each distinct content, and for each row which of them it equals.

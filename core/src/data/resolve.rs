@@ -1,6 +1,8 @@
 //! Spec + columns of the data → [`Layout`], or every fault at once.
 
-use super::layout::{BagColumn, GroupLayout, IdColumn, Layout, NumberColumn, SplitColumn, TableLayout, TimeColumn, TruthLayout};
+use super::layout::{
+    BagColumn, GroupLayout, IdColumn, Layout, NumberColumn, SequenceLayout, SplitColumn, TableLayout, TimeColumn, TruthLayout,
+};
 use super::source::TruthColumns;
 use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -222,11 +224,12 @@ impl Resolver<'_> {
                 };
                 match feature.kind {
                     FeatureKind::Id | FeatureKind::Cross => groups[group].ids.push(id()),
-                    FeatureKind::Bag => groups[group].bags.push(BagColumn {
+                    FeatureKind::Bag | FeatureKind::Sequence => groups[group].bags.push(BagColumn {
                         id: id(),
                         weights: feature.weights.clone(),
                         separator: feature.separator.clone(),
                         pooling: feature.pooling,
+                        sequence: sequence(feature),
                     }),
                     FeatureKind::Number => groups[group].numbers.push(NumberColumn {
                         column: column.clone(),
@@ -241,6 +244,7 @@ impl Resolver<'_> {
                 }
             }
         }
+        self.attending(&groups);
         let mut at = 0;
         groups.retain(|g| {
             at += 1;
@@ -265,6 +269,22 @@ impl Resolver<'_> {
         }
     }
 
+    /// Reports sequences that attend to what is no column of single ids.
+    fn attending(&mut self, groups: &[GroupLayout]) {
+        let ids: Vec<&str> = groups.iter().flat_map(|g| &g.ids).map(|c| c.column.as_str()).collect();
+        for bag in groups.iter().flat_map(|g| &g.bags) {
+            let Some(SequenceLayout { attend_to, .. }) = bag.sequence.as_ref().filter(|s| !ids.contains(&s.attend_to.as_str())) else {
+                continue;
+            };
+            let feature = &bag.id.feature;
+            let mut help: Vec<String> =
+                nearest(attend_to, ids.iter().copied()).map(|n| format!("did you mean `{n}`?")).into_iter().collect();
+            help.push(format!("columns of single ids: {}", ids.join(", ")));
+            let message = format!("feature `{feature}` attends to `{attend_to}`, which is no column of a feature of single ids");
+            self.fault("attend-to", &format!("feature.{feature}.attend_to"), message, help);
+        }
+    }
+
     /// Reports it; the feature counts as one of the rows.
     fn unknown_entity(&mut self, feature: &Feature, entity: &str) -> usize {
         let near = nearest(entity, self.spec.entities.iter().map(|e| e.name.as_str()));
@@ -286,13 +306,14 @@ impl Resolver<'_> {
         let mut tables: Vec<TableLayout> = Vec::new();
         let mut table_of: HashMap<&str, usize> = HashMap::new();
         for &(feature, column) in &embedded {
-            let key = format!("feature.{}.share_with", feature.name);
+            let setting = if feature.share_with.is_some() { "share_with" } else { "attend_to" };
+            let key = format!("feature.{}.{setting}", feature.name);
             let mut owner = column;
             let mut steps = 0;
-            while let Some(next) = feature_of.get(owner).and_then(|f| f.share_with.as_deref()).filter(|next| *next != owner) {
+            while let Some(next) = feature_of.get(owner).and_then(|f| f.shares()).filter(|next| *next != owner) {
                 let Some((&known, _)) = feature_of.get_key_value(next) else {
                     let help = nearest(next, embedded.iter().map(|(_, c)| *c)).map(|n| format!("did you mean `{n}`?"));
-                    let message = format!("feature `{}`: `share_with` names `{next}`, which is no id or bag column", feature.name);
+                    let message = format!("feature `{}`: `{setting}` names `{next}`, which is no id or bag column", feature.name);
                     self.fault("unknown-column", &key, message, help.into_iter().collect());
                     break;
                 };
@@ -337,7 +358,7 @@ impl Resolver<'_> {
             FeatureKind::Id | FeatureKind::Cross if list.is_some() => {
                 (format!("{named} holds lists, so it is no single id"), "set `kind = \"bag\"`")
             }
-            FeatureKind::Id | FeatureKind::Bag | FeatureKind::Cross if of.is_floating() => (
+            FeatureKind::Id | FeatureKind::Bag | FeatureKind::Sequence | FeatureKind::Cross if of.is_floating() => (
                 format!("{named} holds floating-point numbers, which make no ids"),
                 "set `kind = \"number\"`, or write the column as integers or text",
             ),
@@ -360,6 +381,10 @@ impl Resolver<'_> {
 /// The name of the field.
 fn part_name(column: &str, part: TimePart) -> String {
     format!("{column}:{}", part.name())
+}
+
+fn sequence(feature: &Feature) -> Option<SequenceLayout> {
+    Some(SequenceLayout { attend_to: feature.attend_to.clone()?, keep_last: feature.keep_last })
 }
 
 /// The parts of a column of times, each with a table of its own.

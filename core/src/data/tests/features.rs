@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::{Batch, BatchPlan, IdValue, NumberFit, Part, Preprocessor, RawEncoder};
+use crate::data::{Batch, BatchPlan, IdValue, NumberFit, Part, Preprocessor, RawEncoder, SingleField};
 use arrow::array::{Float32Array, Float64Array, Int64Array, ListArray, UInt8Array};
 use arrow::datatypes::{Float32Type, Int64Type};
 use std::num::NonZeroUsize;
@@ -145,6 +145,42 @@ fn crosses_combine_values_and_agree_between_store_and_raw_rows() {
     assert_eq!(batch, raw_batch(&dataset, &table));
     let columns = RawEncoder::new(Arc::new(dataset.preprocessor().clone())).columns();
     assert_eq!(columns, ["a", "b"]);
+}
+
+#[test]
+fn sequences_keep_their_order_and_end_and_know_what_they_attend_to() {
+    let table = text("item,user,seen,click,buy\n3,u,1|2|3,1,1\n1,u,1|2|3,1,0\n2,v,3,0,0\n3,w,,0,0");
+    let seen = "kind = 'sequence'\nattend_to = 'item'\nkeep_last = 2\npooling = 'mean'\nof = 'user'";
+    let mut spec = spec(vec![feature("seen", seen), feature("user", "kind = 'id'"), feature("item", "kind = 'id'")]);
+    spec.entities = vec![Entity { name: "user".into(), key: "user".into() }];
+    let (_keep, dataset, _) = open(&spec, &memory(vec![table.clone()]));
+    let fields = dataset.fields();
+    let bag = &fields.groups[1].bags[0];
+    assert_eq!(bag.attend_to, Some(SingleField { group: 0, single: 1 }), "the item, of the row");
+    assert_eq!(bag.field.table, fields.groups[0].singles[1].table, "they share its table");
+    let batch = first_batch(&dataset);
+    let bag = &batch.groups[1].bags[0];
+    assert_eq!(bag.offsets, [0, 2, 3, 3]);
+    let items: Vec<u32> = batch.groups[0].singles.chunks(2).map(|f| f[1]).collect();
+    let row_of = |item: usize| [items[1], items[2], items[0]][item - 1];
+    assert_eq!(bag.rows, [row_of(2), row_of(3), row_of(3)], "the last two, oldest first");
+    assert_eq!(batch, raw_batch(&dataset, &table));
+    // How much of the past counts is no part of the encoded rows.
+    let (dir, source) = (tempfile::tempdir().unwrap(), memory(vec![table]));
+    prepare_in(dir.path(), &spec, &source).unwrap();
+    spec.features.declared[0].keep_last = None;
+    let prepared = prepare_in(dir.path(), &spec, &source).unwrap();
+    assert!(prepared.reused);
+    let (dataset, _) = Dataset::open(&spec, &Graph::of(&spec), &prepared).unwrap();
+    assert_eq!(first_batch(&dataset).groups[1].bags[0].offsets, [0, 3, 4, 4]);
+    spec.features.declared[0].attend_to = Some("itme".into());
+    assert_eq!(
+        messages(&spec, &source),
+        [
+            "feature `seen`: `attend_to` names `itme`, which is no id or bag column",
+            "feature `seen` attends to `itme`, which is no column of a feature of single ids"
+        ]
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     }
     twice(cx, draft);
     sharing(cx, draft);
+    attending(cx, draft);
     for stage in &draft.stages {
         without(cx, draft, &stage.name, &stage.features);
     }
@@ -77,19 +78,33 @@ fn labels(cx: &mut Cx<'_>, draft: &Draft) {
 }
 
 /// The kinds of features, as they are written.
-const KINDS: [(FeatureKind, &str); 5] = [
+const KINDS: [(FeatureKind, &str); 6] = [
     (FeatureKind::Id, "id"),
     (FeatureKind::Bag, "bag"),
     (FeatureKind::Number, "number"),
     (FeatureKind::Cross, "cross"),
+    (FeatureKind::Sequence, "sequence"),
     (FeatureKind::Time, "time"),
 ];
 
 /// Keys that are stated and do not belong to the feature's kind.
 fn belongs(cx: &mut Cx<'_>, f: &Feature) {
     let path = super::super::read::dotted("feature", &f.name);
-    let keys =
-        ["min_count", "vocabulary", "hash_rows", "share_with", "weights", "separator", "pooling", "transform", "parts", "unit", "timezone"];
+    let keys = [
+        "min_count",
+        "vocabulary",
+        "hash_rows",
+        "share_with",
+        "weights",
+        "separator",
+        "pooling",
+        "attend_to",
+        "keep_last",
+        "transform",
+        "parts",
+        "unit",
+        "timezone",
+    ];
     for key in keys.into_iter().filter(|k| !f.kind.takes(k)) {
         let full = format!("{path}.{key}");
         if cx.stated.contains_key(&full) {
@@ -100,6 +115,11 @@ fn belongs(cx: &mut Cx<'_>, f: &Feature) {
                 .at(cx.value(&format!("{path}.kind")), "kind chosen here");
             cx.report(d.help(format!("`{key}` belongs to {}", owners.join(" and "))));
         }
+    }
+    if f.kind == FeatureKind::Sequence && f.attend_to.is_none() && !cx.stated.contains_key(&format!("{path}.attend_to")) {
+        let d = Diagnostic::error("missing-key", format!("feature `{}`: a sequence needs `attend_to`", f.name));
+        let d = d.at(cx.value(&format!("{path}.kind")), "kind chosen here");
+        cx.report(d.help("name the column of ids that each value is compared with: `attend_to = \"item_id\"`; without one, it is a `bag`"));
     }
     let hash_rows = format!("{path}.hash_rows");
     match (f.vocabulary, f.hash_rows) {
@@ -176,10 +196,10 @@ fn sharing(cx: &mut Cx<'_>, draft: &Draft) {
     for (start, feature) in declared.iter().enumerate() {
         let mut chain = vec![start];
         let mut at = start;
-        while let Some(next) = declared[at].share_with.as_deref().and_then(owner) {
+        while let Some(next) = declared[at].shares().and_then(owner) {
             if next == start && chain.iter().min() == Some(&start) {
                 let names: Vec<String> = chain.iter().chain([&start]).map(|&i| format!("`{}`", declared[i].name)).collect();
-                let key = format!("{}.share_with", super::super::read::dotted("feature", &feature.name));
+                let key = sharing_key(feature);
                 let message = if chain.len() == 1 {
                     format!("feature `{}` shares the table of itself", feature.name)
                 } else {
@@ -194,13 +214,34 @@ fn sharing(cx: &mut Cx<'_>, draft: &Draft) {
             chain.push(next);
             at = next;
         }
-        if let Some(other) = feature.share_with.as_deref().and_then(owner).map(|i| &declared[i])
+        if let Some(other) = feature.shares().and_then(owner).map(|i| &declared[i])
             && !other.kind.takes("share_with")
         {
-            let key = format!("{}.share_with", super::super::read::dotted("feature", &feature.name));
+            let key = sharing_key(feature);
             let what = if other.kind == FeatureKind::Time { "time" } else { "number" };
             let d = Diagnostic::error("share-number", format!("feature `{}` shares the table of `{}`, a {what}", feature.name, other.name));
             cx.report(d.at(cx.value(&key), format!("{what}s have no table of ids")));
+        }
+    }
+}
+
+/// The key that says whose table a feature shares.
+fn sharing_key(feature: &Feature) -> String {
+    let key = if feature.share_with.is_some() { "share_with" } else { "attend_to" };
+    format!("{}.{key}", super::super::read::dotted("feature", &feature.name))
+}
+
+/// A sequence must attend to a column of single ids, as far as its feature is declared.
+fn attending(cx: &mut Cx<'_>, draft: &Draft) {
+    for feature in &draft.features.declared {
+        let Some(target) = &feature.attend_to else { continue };
+        let owner = draft.features.declared.iter().find(|f| f.columns.iter().any(|c| c == target) && f.kind != FeatureKind::Cross);
+        if let Some(owner) = owner.filter(|o| o.kind != FeatureKind::Id) {
+            let path = super::super::read::dotted("feature", &feature.name);
+            let message = format!("feature `{}` attends to `{target}`, which holds no single ids", feature.name);
+            let d = Diagnostic::error("attend-to", message).at(cx.value(&format!("{path}.attend_to")), "");
+            let kind = super::super::read::dotted("feature", &owner.name) + ".kind";
+            cx.report(d.at(cx.value(&kind), format!("`{target}` is declared here")).help("name a column of a feature of `kind = \"id\"`"));
         }
     }
 }

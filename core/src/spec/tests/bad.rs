@@ -253,6 +253,20 @@ fn times() {
 }
 
 #[test]
+fn sequences() {
+    let text = bad(&format!(
+        "{FUNNEL}[feature.s]\nkind = \"sequence\"\nweights = \"w\"\n[feature.p]\nkind = \"number\"\n[feature.q]\nkind = \"sequence\"\n\
+         attend_to = \"p\"\nkeep_last = 0\n[feature.r]\nkind = \"sequence\"\nattend_to = \"p\"\n[feature.b]\nkind = \"bag\"\nattend_to = \"i\"\n"
+    ));
+    says(&text, &["feature `s`: a sequence needs `attend_to`", ":6:8", "attend_to = \"item_id\"", "it is a `bag`"]);
+    says(&text, &["feature `s`: `weights` is no setting of kind `sequence`", ":7:1", "`kind = \"bag\"`"]);
+    says(&text, &["feature.q.keep_last", ":13:13"]);
+    says(&text, &["feature `r` attends to `p`, which holds no single ids", ":16:13", "`p` is declared here", "`kind = \"id\"`"]);
+    says(&text, &["feature `b`: `attend_to` is no setting of kind `bag`", ":19:1", "`kind = \"sequence\"`"]);
+    good(&format!("{FUNNEL}[feature.i]\nkind = \"id\"\n[feature.s]\nkind = \"sequence\"\nattend_to = \"i\"\nkeep_last = 50\n"));
+}
+
+#[test]
 fn features() {
     let text = bad(&format!(
         "{FUNNEL}[feature.n]\nkind = \"number\"\npooling = \"sum\"\nmin_count = 3\ntransform = {{ bucketize = {{ edges = [1, 1, 0.5] }} }}\n\

@@ -74,6 +74,9 @@ pub enum FeatureKind {
     Number,
     /// The combination of several columns' values, as one id a row.
     Cross,
+    /// Ids in the order they happened, oldest first (what a user viewed). Towers that attend (`din`) compare each with the field `attend_to`;
+    /// the others see them pooled, like a bag.
+    Sequence,
     /// A time, of which some parts (hour, weekday …) are seen, each as an id whose table is known in advance.
     Time,
 }
@@ -84,7 +87,9 @@ impl FeatureKind {
     pub fn takes(self, key: &str) -> bool {
         match key {
             "min_count" | "vocabulary" | "hash_rows" | "share_with" => !matches!(self, Self::Number | Self::Time),
-            "weights" | "separator" | "pooling" => self == Self::Bag,
+            "weights" => self == Self::Bag,
+            "separator" | "pooling" => matches!(self, Self::Bag | Self::Sequence),
+            "attend_to" | "keep_last" => self == Self::Sequence,
             "transform" => self == Self::Number,
             "parts" | "unit" | "timezone" => self == Self::Time,
             _ => true,
@@ -117,18 +122,24 @@ pub struct Feature {
     /// ids: number of table rows for `hashed`.
     #[serde(default)]
     pub hash_rows: Option<NonZeroUsize>,
-    /// ids: column whose table these share.
+    /// ids: column whose table these share. Default of a sequence: that of `attend_to`.
     #[serde(default)]
     pub share_with: Option<String>,
     /// bags: column with the weights, as long as the bag.
     #[serde(default)]
     pub weights: Option<String>,
-    /// bags in text: what stands between two values.
+    /// bags and sequences in text: what stands between two values.
     #[serde(default = "bar")]
     pub separator: String,
-    /// bags: how the vectors become one.
+    /// bags and sequences: how the vectors become one.
     #[serde(default)]
     pub pooling: Pooling,
+    /// sequences: the column of single ids (or the name of a cross) that each value is compared with: the item that the row is about.
+    #[serde(default)]
+    pub attend_to: Option<String>,
+    /// sequences: how many values count, the last ones. Default: all.
+    #[serde(default)]
+    pub keep_last: Option<NonZeroUsize>,
     /// numbers: `none`, `log1p`, `standardise`, `{ bucketize = { quantiles = 20 } }` or `{ bucketize = { edges = [..] } }`.
     #[serde(default)]
     pub transform: Transform,
@@ -156,6 +167,14 @@ fn bar() -> String {
 }
 fn hour_and_weekday() -> Vec<TimePart> {
     vec![TimePart::Hour, TimePart::Weekday]
+}
+
+impl Feature {
+    /// The column whose table the feature's columns share, if it is another's.
+    #[must_use]
+    pub fn shares(&self) -> Option<&str> {
+        self.share_with.as_deref().or(self.attend_to.as_deref())
+    }
 }
 
 /// The features of a spec.
