@@ -67,7 +67,7 @@ impl RawEncoder {
             });
             let columns = group.ids.iter().map(|c| &c.column).chain(group.bags.iter().map(|b| &b.id.column));
             out.unknown_ids.extend(columns.filter_map(|c| Some((c.clone(), *unknown.get(c)?))));
-            out.batch.groups.push(self.group(g, members.len(), index, values));
+            out.batch.groups.push(self.group(g, members.len(), index, &values));
         }
         faults.check()?;
         Ok(out)
@@ -95,7 +95,7 @@ impl RawEncoder {
         Ok(all)
     }
 
-    fn group(&self, group: usize, size: usize, index: Vec<u32>, values: GroupValues) -> GroupBatch {
+    fn group(&self, group: usize, size: usize, index: Vec<u32>, values: &GroupValues) -> GroupBatch {
         let layout = &self.preprocessor.layout().groups[group];
         let (ids, width) = (layout.ids.len(), layout.numbers.len());
         let (mut singles, mut numbers) = (Vec::new(), Vec::new());

@@ -85,6 +85,19 @@ impl TableSet {
     }
 }
 
+impl StageTower {
+    /// What a tower sees: the encoder's output for its stage, with what goes past the encoder.
+    pub(super) fn input(&self, encoded: &StageInput, embedded: &[StageInput]) -> StageInput {
+        let (shared, own) = self.tables;
+        StageInput {
+            parts: encoded.parts.clone(),
+            own: own.map_or_else(Vec::new, |set| embedded[set].parts.clone()),
+            sequences: if self.needs.sequences { embedded[shared].sequences.clone() } else { Vec::new() },
+            ..StageInput::default()
+        }
+    }
+}
+
 impl Model {
     /// Whether some tower attends to sequences, so that their values are needed one by one.
     fn attends(&self) -> bool {
@@ -140,17 +153,6 @@ impl Model {
     pub(super) fn per_stage(&self, embedded: &[StageInput]) -> Vec<StageInput> {
         self.towers[..self.graph.len()].iter().map(|t| StageInput::new(embedded[t.tables.0].parts.clone())).collect()
     }
-    /// What a tower sees: the encoder's output for its stage, with what goes past the encoder.
-    pub(super) fn tower_input(&self, tower: &StageTower, encoded: &StageInput, embedded: &[StageInput]) -> StageInput {
-        let (shared, own) = tower.tables;
-        StageInput {
-            parts: encoded.parts.clone(),
-            own: own.map_or_else(Vec::new, |set| embedded[set].parts.clone()),
-            sequences: if tower.needs.sequences { embedded[shared].sequences.clone() } else { Vec::new() },
-            ..StageInput::default()
-        }
-    }
-
     /// The forward pass of `networks`, the first of the model's towers, each on its input; those that can run side by side do. What a tower
     /// reads of another is put into its input, through `lift`; `wrap` puts a constant on the networks' backend.
     ///

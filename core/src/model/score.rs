@@ -39,12 +39,14 @@ impl ScoreModel<'_> {
         let embedded = model.embed(batch);
         let encoded = self.encoder.forward(&model.per_stage(&embedded));
         let towers = model.towers.iter().zip(&encoded);
-        let mut inputs: Vec<_> = towers.map(|(tower, encoded)| model.tower_input(tower, encoded, &embedded)).collect();
+        let mut inputs: Vec<_> = towers.map(|(tower, encoded)| tower.input(encoded, &embedded)).collect();
         let networks: Vec<&dyn DynTower> = self.towers.iter().map(|t| &**t).collect();
         let outputs = model.run_towers(&networks, &mut inputs, batch.size, |hidden| hidden, |mask| mask)?;
         let add_bias = |(output, bias): (crate::plugin::StageOutput, &f32)| {
             let mut z: Vec<f32> = output.logit.into_data().to_vec().map_err(|e| anyhow::anyhow!("reading logits: {e:?}"))?;
-            z.iter_mut().for_each(|z| *z += bias);
+            for z in &mut z {
+                *z += bias;
+            }
             Ok(z)
         };
         outputs.into_iter().zip(&model.biases).map(add_bias).collect()

@@ -100,16 +100,26 @@ fn host<const D: usize>(t: Tensor<Bk, D>) -> Result<Vec<f32>> {
 fn pull<const D: usize>(output: Tensor<Bk, D>, gradient: Tensor<Bk, D>) -> Tensor<Bk, 1> {
     (output * Tensor::from_inner(gradient)).sum()
 }
-fn add_to(sum: &mut Option<Tensor<Bk, 2>>, more: Tensor<Bk, 2>) {
-    *sum = Some(match sum.take() {
-        None => more,
-        Some(sum) => sum + more,
-    });
+/// Gradients of some parts, each summed over all that read it.
+#[derive(Clone, Default)]
+struct Sums(Vec<Option<Tensor<Bk, 2>>>);
+impl Sums {
+    /// Adds part by part.
+    fn add(&mut self, more: Vec<Tensor<Bk, 2>>) {
+        self.0.resize_with(self.0.len().max(more.len()), || None);
+        for (sum, more) in self.0.iter_mut().zip(more) {
+            *sum = Some(match sum.take() {
+                None => more,
+                Some(sum) => sum + more,
+            });
+        }
+    }
 }
-/// Adds part by part.
-fn add_all(sums: &mut Vec<Option<Tensor<Bk, 2>>>, more: Vec<Tensor<Bk, 2>>) {
-    sums.resize_with(sums.len().max(more.len()), || None);
-    sums.iter_mut().zip(more).for_each(|(sum, more)| add_to(sum, more));
+/// Of what one set of tables gave.
+#[derive(Clone, Default)]
+struct SetSums {
+    parts: Sums,
+    sequences: Sums,
 }
 
 impl Model {
@@ -130,7 +140,7 @@ impl Model {
             let encoded = &encoded[tower.stage];
             let encoded = if identity { leaf_of_constant(encoded) } else { leaf_of_output(encoded) };
             // Every tower gets leaves of its own, so that no two share a graph.
-            let input = leaf_of_output(&self.tower_input(tower, &encoded, &lifted));
+            let input = leaf_of_output(&tower.input(&encoded, &lifted));
             StageInput { noise: Some(Noise(mix(noise.0 ^ mix(t as u64)))), ..input }
         };
         let mut inputs: Vec<StageInput> = self.towers.iter().enumerate().map(leaf).collect();
@@ -142,17 +152,17 @@ impl Model {
         let (towers, back) = self.back_through_towers(outputs, head.dz, &inputs)?;
 
         // Sum over the towers of a stage; then back through the encoder.
-        let mut of_stage: Vec<Vec<Option<Tensor<Bk, 2>>>> = vec![Vec::new(); self.graph.len()];
-        let mut of_set: Vec<(Vec<Option<Tensor<Bk, 2>>>, Vec<Option<Tensor<Bk, 2>>>)> = vec![Default::default(); self.embeddings.len()];
+        let mut of_stage = vec![Sums::default(); self.graph.len()];
+        let mut of_set = vec![SetSums::default(); self.embeddings.len()];
         for (tower, back) in self.towers.iter().zip(back) {
             let (shared, own) = tower.tables;
-            add_all(&mut of_stage[tower.stage], back.parts);
-            add_all(&mut of_set[shared].1, back.sequences);
+            of_stage[tower.stage].add(back.parts);
+            of_set[shared].sequences.add(back.sequences);
             if let Some(own) = own {
-                add_all(&mut of_set[own].0, back.own);
+                of_set[own].parts.add(back.own);
             }
         }
-        let mut of_stage: Vec<Vec<Tensor<Bk, 2>>> = of_stage.into_iter().map(|parts| parts.into_iter().flatten().collect()).collect();
+        let mut of_stage: Vec<Vec<Tensor<Bk, 2>>> = of_stage.into_iter().map(|sums| sums.0.into_iter().flatten().collect()).collect();
         let mut encoder = None;
         if !identity {
             let out = encoded.iter().zip(of_stage).flat_map(|(e, dx)| e.parts.iter().zip(dx)).map(|(p, dx)| pull(p.values.clone(), dx));
@@ -163,10 +173,10 @@ impl Model {
         }
         // Sum over the stages that share tables.
         for (tower, dx) in self.towers.iter().zip(of_stage) {
-            add_all(&mut of_set[tower.tables.0].0, dx);
+            of_set[tower.tables.0].parts.add(dx);
         }
         let sets = self.embeddings.iter().zip(of_set);
-        let inputs = sets.map(|(set, (parts, sequences))| self.sources(set, parts, sequences)).collect::<Result<_>>()?;
+        let inputs = sets.map(|(set, sums)| self.sources(set, sums)).collect::<Result<_>>()?;
         let HeadGradients { terms, readings, logits, objective_parameters, .. } = head;
         Ok(Gradients { terms, readings, logits, encoder, towers, biases, objective_parameters, inputs })
     }
@@ -197,7 +207,7 @@ impl Model {
         let loss = terms.into_iter().map(|t| t.value).reduce(|a, b| a + b).ok_or_else(|| anyhow!("the objective gave no loss term"))?;
         let mut grads = loss.backward();
         let dz = heads.iter().map(|h| h.grad_remove(&mut grads).unwrap_or_else(|| h.clone().inner().zeros_like())).collect();
-        let objective_parameters = parameters.iter().map(|p| p.grad_remove(&mut grads).map_or(0.0, |g| g.into_scalar())).collect();
+        let objective_parameters = parameters.iter().map(|p| p.grad_remove(&mut grads).map_or(0.0, Tensor::into_scalar)).collect();
         let logits = logits.iter().map(|h| host(h.clone().inner())).collect::<Result<_>>()?;
         Ok(HeadGradients { terms: values, readings, logits, dz, objective_parameters })
     }
@@ -243,10 +253,10 @@ impl Model {
     }
 
     /// The gradients of a set's sources on the host: one a group, then one a sequence.
-    fn sources(&self, set: &TableSet, parts: Vec<Option<Tensor<Bk, 2>>>, sequences: Vec<Option<Tensor<Bk, 2>>>) -> Result<Vec<Vec<f32>>> {
-        let mut parts = parts.into_iter();
+    fn sources(&self, set: &TableSet, SetSums { parts, sequences }: SetSums) -> Result<Vec<Vec<f32>>> {
+        let mut parts = parts.0.into_iter();
         let groups = self.fields.groups.iter().map(|g| if set.columns().width(g) == 0 { None } else { parts.next().flatten() });
-        groups.collect::<Vec<_>>().into_iter().chain(sequences).map(|dx| dx.map_or_else(|| Ok(Vec::new()), host)).collect()
+        groups.collect::<Vec<_>>().into_iter().chain(sequences.0).map(|dx| dx.map_or_else(|| Ok(Vec::new()), host)).collect()
     }
 }
 
