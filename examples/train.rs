@@ -30,6 +30,7 @@ fn main() -> Result<()> {
         device: choose(DeviceChoice::Auto)?,
         store: Path::new(".esmm-store"),
         show_values: false,
+        verify: false,
         stop: &AtomicBool::new(false),
         progress: &|_| {},
         predictions: false,

@@ -168,6 +168,9 @@ pub struct ListArgs {
 pub struct PrepareArgs {
     #[command(flatten)]
     pub spec: SpecArgs,
+    /// Read a store that is there in full and compare it with its checksums; if it is damaged, encode anew. Small files always are compared.
+    #[arg(long)]
+    pub verify: bool,
 }
 
 #[derive(Debug, Args)]

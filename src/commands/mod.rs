@@ -90,6 +90,7 @@ fn session<'a>(
         device,
         store,
         show_values: global.show_values,
+        verify: false,
         stop: &STOP,
         progress,
         predictions: false,

@@ -1,8 +1,8 @@
-//! `features = "infer"`: what each column is, judged by its first rows, with the reason in words.
+//! `features = "infer"`: what each column is, judged by a sample of its rows, with the reason in words.
 
-use super::cells::{Cells, Role};
-use super::id::{IdRef, Missing};
-use super::leakage::{SUSPECT_AUC, explained_auc, range_codes};
+use super::cells::{BagCells, Cells, Role};
+use super::id::Missing;
+use super::leakage::{SUSPECT_AUC, explained_auc_of_bags, range_codes};
 use super::resolve::{Claimed, reserved};
 use super::source::{Source, TruthColumns};
 use crate::graph::Graph;
@@ -16,6 +16,10 @@ use serde::Serialize;
 
 /// Rows that are looked at.
 const SAMPLE_ROWS: usize = 20_000;
+/// Inputs that they are from, at most.
+const SAMPLE_INPUTS: usize = 16;
+/// What stands between the values of a bag in text.
+const SEPARATOR: &str = "|";
 /// Distinct whole numbers up to which a column is taken for ids.
 const FEW_VALUES: usize = 50;
 /// Texts that stand for missing in a column of numbers.
@@ -57,7 +61,7 @@ pub(crate) fn infer(
     let mut taken: HashSet<&str> = claimed.iter().flat_map(|c| c.columns.iter().map(String::as_str)).collect();
     taken.extend(claimed.iter().filter_map(|c| c.feature.weights.as_deref()));
     let reserved = reserved(spec, truth);
-    let sample = sample(source, schema)?;
+    let sample = sample(spec, source, schema)?;
     let spaces = labels_in_space(spec, graph, &sample);
     let (mut inferred, mut features) = (Vec::new(), Vec::new());
     for (i, field) in schema.fields().iter().enumerate() {
@@ -102,7 +106,7 @@ fn plain_feature(column: &str, kind: FeatureKind, missing: Vec<String>, of: Opti
         hash_rows: None,
         share_with: None,
         weights: None,
-        separator: "|".into(),
+        separator: SEPARATOR.into(),
         pooling: Pooling::Sum,
         attend_to: None,
         keep_last: None,
@@ -114,26 +118,48 @@ fn plain_feature(column: &str, kind: FeatureKind, missing: Vec<String>, of: Opti
     }
 }
 
-fn sample(source: &dyn Source, schema: &Schema) -> anyhow::Result<RecordBatch> {
+/// Rows of all over the inputs, in order: the first ones of some inputs that are spread evenly. What a split by file keeps for valid and test
+/// is not looked at.
+fn sample(spec: &Spec, source: &dyn Source, schema: &Schema) -> anyhow::Result<RecordBatch> {
     let columns: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let inputs = source.inputs()?;
+    let held_out = super::split::held_out(spec, &inputs)?;
+    let train: Vec<usize> = (0..inputs.len()).filter(|i| !held_out[*i]).collect();
+    let looked_at = train.len().min(SAMPLE_INPUTS);
+    let spread = (0..looked_at).map(|i| train[i * train.len() / looked_at]);
     let mut records: Vec<RecordBatch> = Vec::new();
     let mut rows = 0;
-    for input in 0..source.inputs()?.len() {
-        for chunk in source.read(input, &columns)? {
-            let chunk = chunk?.records;
-            let part = chunk.slice(0, chunk.num_rows().min(SAMPLE_ROWS - rows));
-            rows += part.num_rows();
-            records.push(part);
-            if rows == SAMPLE_ROWS {
-                break;
-            }
-        }
-        if rows > 0 {
+    for (behind, input) in spread.chain(0..inputs.len()).enumerate() {
+        // The inputs after those are for when all of those are empty.
+        if rows > 0 && behind >= looked_at {
             break;
         }
+        let share = (SAMPLE_ROWS - rows).div_ceil(looked_at.saturating_sub(behind).max(1));
+        rows += first_rows(source, input, &columns, share, &mut records)?;
     }
-    let Some(first) = records.first().filter(|_| rows > 0) else { return Err(super::prepare::no_rows(&source.inputs()?)) };
+    let Some(first) = records.first().filter(|_| rows > 0) else { return Err(super::prepare::no_rows(&inputs)) };
     Ok(concat_batches(&first.schema(), &records)?)
+}
+
+/// Appends up to `share` rows of an input, unless its types are others than those of the inputs before.
+fn first_rows(
+    source: &dyn Source,
+    input: usize,
+    columns: &[String],
+    share: usize,
+    records: &mut Vec<RecordBatch>,
+) -> anyhow::Result<usize> {
+    let mut rows = 0;
+    for chunk in source.read(input, columns)? {
+        let chunk = chunk?.records;
+        if rows == share || records.first().is_some_and(|first| first.schema().fields() != chunk.schema().fields()) {
+            break;
+        }
+        let part = chunk.slice(0, chunk.num_rows().min(share - rows));
+        rows += part.num_rows();
+        records.push(part);
+    }
+    Ok(rows)
 }
 
 fn reason_to_skip(spec: &Spec, reserved: &HashSet<String>, truth: &[TruthColumns], column: &str) -> Option<String> {
@@ -175,7 +201,9 @@ fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
     if look.rows == 0 {
         return Verdict::leave_out("empty in all rows looked at");
     }
-    if !is_key && look.rows >= 100 && look.distinct == look.rows && !look.decimals && (looks_like_code(column) || !look.numeric) {
+    let joined = look.bars * 5 >= look.rows;
+    if !is_key && !joined && look.rows >= 100 && look.distinct == look.rows && !look.decimals && (looks_like_code(column) || !look.numeric)
+    {
         return Verdict::leave_out("every value is different, like a key; `data.keys` carries it into predictions");
     }
     if look.numeric && look.decimals {
@@ -191,7 +219,7 @@ fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
         let few = format!("whole numbers with {} different values", look.distinct);
         return Verdict::take(FeatureKind::Id, if look.distinct > FEW_VALUES { "whole numbers that look like ids".into() } else { few });
     }
-    if look.bars * 5 >= look.rows {
+    if joined {
         return Verdict::take(FeatureKind::Bag, "values joined by `|`");
     }
     if look.dates == look.rows {
@@ -297,25 +325,31 @@ fn labels_in_space(spec: &Spec, graph: &Graph, sample: &RecordBatch) -> Vec<(Str
 
 /// Leaves out a column that alone explains a label.
 fn suspect(verdict: Verdict, array: &arrow::array::ArrayRef, spaces: &[(String, Vec<usize>, Vec<u8>)]) -> Verdict {
-    let codes = match verdict.decision {
-        Decision::Take(FeatureKind::Id) => {
-            let Ok(cells) = Cells::of(array, Role::Text) else { return verdict };
+    let codes: Vec<Vec<u32>> = match verdict.decision {
+        Decision::Take(FeatureKind::Id | FeatureKind::Bag) => {
+            // An id is a bag of one.
+            let separator = if verdict.decision == Decision::Take(FeatureKind::Bag) { SEPARATOR } else { "" };
+            let Ok(cells) = BagCells::of(array, separator, Role::Text) else { return verdict };
             let mut dictionary = super::dictionary::Dictionary::default();
-            let mut code = |id: Option<IdRef<'_>>| id.map_or(0, |id| dictionary.intern(id));
-            (0..cells.len()).map(|row| cells.id(row, &Missing::default(), &mut code)).collect()
+            let mut codes = |row| {
+                let mut codes = Vec::new();
+                cells.ids(row, &Missing::default(), |id| codes.extend(id.map(|id| dictionary.intern(id))));
+                codes
+            };
+            (0..array.len()).map(&mut codes).collect()
         }
         Decision::Take(FeatureKind::Number) => {
             let Ok(cells) = Cells::of(array, Role::Number) else { return verdict };
             let missing = Missing::of(&verdict.missing);
             #[allow(clippy::cast_possible_truncation)]
             let number = |row| cells.number(row, &missing).ok().flatten().map_or(f32::NAN, |n| n as f32);
-            range_codes(&(0..cells.len()).map(number).collect::<Vec<_>>())
+            range_codes(&(0..cells.len()).map(number).collect::<Vec<_>>()).into_iter().map(|code| vec![code]).collect()
         }
         _ => return verdict,
     };
     for (stage, rows, labels) in spaces {
-        let here: Vec<u32> = rows.iter().map(|&row| codes[row]).collect();
-        if let Some(auc) = explained_auc(&here, labels).filter(|auc| *auc > SUSPECT_AUC) {
+        let here: Vec<&[u32]> = rows.iter().map(|&row| codes[row].as_slice()).collect();
+        if let Some(auc) = explained_auc_of_bags(&here, labels).filter(|auc| *auc > SUSPECT_AUC) {
             return Verdict::leave_out(format!("leakage suspect: alone it explains `{stage}` (AUC {auc:.4})"));
         }
     }

@@ -14,24 +14,36 @@ const FEW_CODES: usize = 8;
 ///
 /// `codes` and `labels` are parallel.
 pub(crate) fn explained_auc(codes: &[u32], labels: &[u8]) -> Option<f64> {
-    let mut all: HashMap<u32, (u32, u32)> = HashMap::new();
-    for (&code, &label) in codes.iter().zip(labels) {
-        let (rows, ones) = all.entry(code).or_default();
-        *rows += 1;
-        *ones += u32::from(label);
-    }
+    explained(codes.len(), |row| std::slice::from_ref(&codes[row]), labels)
+}
+
+/// Like [`explained_auc`] with any number of codes a row, of which the one with the highest rate speaks: a bag leaks if one of its values only
+/// stands where the label is 1, or if it is empty where the label is 0.
+pub(crate) fn explained_auc_of_bags(bags: &[&[u32]], labels: &[u8]) -> Option<f64> {
+    // The codes of values start at 1.
+    explained(bags.len(), |row| if bags[row].is_empty() { &[0] } else { bags[row] }, labels)
+}
+
+fn explained<'c>(rows: usize, codes: impl Fn(usize) -> &'c [u32], labels: &[u8]) -> Option<f64> {
+    let rates_of = |step: usize| {
+        let mut all: HashMap<u32, (u32, u32)> = HashMap::new();
+        for row in (0..rows).step_by(step) {
+            for &code in codes(row) {
+                let (rows, ones) = all.entry(code).or_default();
+                *rows += 1;
+                *ones += u32::from(labels[row]);
+            }
+        }
+        all
+    };
+    let mut all = rates_of(1);
     let few = all.len() <= FEW_CODES;
     if !few {
-        all.clear();
-        for (&code, &label) in codes.iter().zip(labels).step_by(2) {
-            let (rows, ones) = all.entry(code).or_default();
-            *rows += 1;
-            *ones += u32::from(label);
-        }
+        all = rates_of(2);
     }
     let (first, step, support) = if few { (0, 1, 5) } else { (1, 2, 10) };
-    let tested = || codes.iter().zip(labels).skip(first).step_by(step);
-    let positives = tested().filter(|(_, l)| **l != 0).count();
+    let tested = || (first..rows).step_by(step);
+    let positives = tested().filter(|row| labels[*row] != 0).count();
     let negatives = tested().count() - positives;
     if positives < support || negatives < support {
         return None;
@@ -39,7 +51,8 @@ pub(crate) fn explained_auc(codes: &[u32], labels: &[u8]) -> Option<f64> {
     #[allow(clippy::cast_precision_loss)]
     let prior = positives as f64 / (positives + negatives) as f64;
     let score = |code: &u32| all.get(code).map_or(prior, |&(rows, ones)| (f64::from(ones) + prior) / (f64::from(rows) + 1.0));
-    let mut scored: Vec<(f64, u8)> = tested().map(|(code, &label)| (score(code), label)).collect();
+    let mut scored: Vec<(f64, u8)> =
+        tested().map(|row| (codes(row).iter().map(score).fold(f64::NEG_INFINITY, f64::max), labels[row])).collect();
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     Some(auc(&scored, positives, negatives))
 }
@@ -86,6 +99,20 @@ mod tests {
         let unique: Vec<u32> = (0..2000).collect();
         assert!(explained_auc(&unique, &labels).unwrap() < 0.6);
         assert_eq!(explained_auc(&copy[..4], &labels[..4]), None);
+    }
+
+    #[test]
+    fn a_bag_that_gives_the_label_away_is_found_and_one_of_noise_is_not() {
+        let label = |i: u64| u8::from(mix(i, 1).is_multiple_of(10));
+        let labels: Vec<u8> = (0..4000).map(label).collect();
+        let noise: Vec<Vec<u32>> = (0..4000).map(|i| (0..mix(i, 4) % 6).map(|j| (mix(i * 8 + j, 5) % 500) as u32 + 2).collect()).collect();
+        let told: Vec<Vec<u32>> =
+            noise.iter().zip(&labels).map(|(b, l)| b.iter().copied().chain((*l == 1).then_some(1)).collect()).collect();
+        let full: Vec<Vec<u32>> = (0..4000).map(|i| if label(i) == 1 { vec![(mix(i, 6) % 50) as u32 + 1] } else { Vec::new() }).collect();
+        let auc = |bags: &[Vec<u32>]| explained_auc_of_bags(&bags.iter().map(Vec::as_slice).collect::<Vec<_>>(), &labels).unwrap();
+        assert!(auc(&noise) < 0.6, "{}", auc(&noise));
+        assert!(auc(&told) > SUSPECT_AUC, "{}", auc(&told));
+        assert!(auc(&full) > SUSPECT_AUC, "{}", auc(&full));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Looks at the rows before training: labels per part, orphans, stages of one class, columns that explain a label.
 
 use super::faults::PLACES;
-use super::leakage::{SUSPECT_AUC, explained_auc, range_codes};
+use super::leakage::{SUSPECT_AUC, explained_auc, explained_auc_of_bags, range_codes};
 use super::orphan::Labels;
 use super::split::{NO_PART, Part};
 use super::store::{Store, StoredEntities};
@@ -213,7 +213,7 @@ fn empty_parts(spec: &Spec, report: &mut LintReport) {
     }
 }
 
-/// Tries every id and number column as an explanation of every stage, on training rows of its conditional space. Bags are not tried.
+/// Tries every column of ids, numbers and bags as an explanation of every stage, on training rows of its conditional space.
 pub(crate) fn leakage(store: &Store, labels: &Labels, parts: &[u8], report: &mut LintReport) {
     let total = usize::try_from(report.parts[0].rows).unwrap_or(usize::MAX);
     let stride = total.div_ceil(LEAKAGE_ROWS).max(1);
@@ -243,15 +243,24 @@ pub(crate) fn leakage(store: &Store, labels: &Labels, parts: &[u8], report: &mut
             let values: Vec<f32> = rows.iter().map(|&row| stored.numbers(member(row))[k]).collect();
             (c.column.as_str(), range_codes(&values))
         });
+        let mut note = |column: &str, stage: usize, auc: Option<f64>| {
+            let Some(auc) = auc.filter(|auc| *auc > SUSPECT_AUC) else { return };
+            let stage = &graph.nodes[stage].name;
+            let message = format!("column `{column}` alone explains stage `{stage}` (AUC {auc:.4} on training rows)");
+            let finding = Diagnostic::warning("leakage", message);
+            report.diagnostics.push(finding.help("if it is only known after the outcome, take it out of the features"));
+            report.leakage.push(Leak { column: column.to_owned(), stage: stage.clone(), auc });
+        };
         for (column, codes) in ids.chain(numbers) {
-            for ((places, ones), node) in spaces.iter().zip(&graph.nodes) {
+            for (stage, (places, ones)) in spaces.iter().enumerate() {
                 let here: Vec<u32> = places.iter().map(|&at| codes[at]).collect();
-                if let Some(auc) = explained_auc(&here, ones).filter(|auc| *auc > SUSPECT_AUC) {
-                    let message = format!("column `{column}` alone explains stage `{}` (AUC {auc:.4} on training rows)", node.name);
-                    let finding = Diagnostic::warning("leakage", message);
-                    report.diagnostics.push(finding.help("if it is only known after the outcome, take it out of the features"));
-                    report.leakage.push(Leak { column: column.to_owned(), stage: node.name.clone(), auc });
-                }
+                note(column, stage, explained_auc(&here, ones));
+            }
+        }
+        for (bag, column) in stored.bags.iter().zip(&group.bags) {
+            for (stage, (places, ones)) in spaces.iter().enumerate() {
+                let here: Vec<&[u32]> = places.iter().map(|&at| bag.get(member(rows[at])).0).collect();
+                note(&column.id.column, stage, explained_auc_of_bags(&here, ones));
             }
         }
     }

@@ -12,6 +12,7 @@
 //! Codes (of the store: every id of all rows, 0 missing) and table rows (of the model: 0 out of vocabulary, 1 missing) are kept apart, so
 //! that the store does not depend on the split, and the model on nothing but training rows.
 
+mod aside;
 mod batch;
 mod build;
 mod cells;

@@ -1,5 +1,6 @@
 //! Source → [`Store`]: every input is read once, encoded chunk by chunk, and written; memory grows only with dictionaries and entities.
 
+use super::aside::{Aside, sweep};
 use super::cells::{Cells, Role};
 use super::dictionary::Dictionary;
 use super::encode::{GroupCells, cells};
@@ -20,7 +21,7 @@ use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -41,6 +42,8 @@ pub struct PrepareOptions<'a> {
     pub cache_dir: &'a Path,
     /// Messages may show values of features.
     pub show_values: bool,
+    /// Compare every file of a store that is there with its checksum, large ones too; if one differs, the store is built anew.
+    pub verify: bool,
     /// A layout to keep (other rows for a trained model) instead of resolving the spec's features.
     pub layout: Option<&'a Layout>,
     /// Called after every chunk.
@@ -65,6 +68,8 @@ pub struct Prepared {
     pub inferred: Vec<Inferred>,
     /// True if the store was there already.
     pub reused: bool,
+    /// What was wrong with the store that was there, so that it was built anew.
+    pub damage: Option<String>,
 }
 
 /// Opens the spec's source. `files` replace its files. With `split.kind = "files"`, files of valid and test that stand beside the source's
@@ -122,32 +127,33 @@ pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &Prep
     }
     let fingerprint = fingerprint(&inputs, &layout);
     let dir = options.cache_dir.join(&fingerprint);
-    if let Ok(store) = Store::open(&dir)
-        && store.meta().fingerprint == fingerprint
-    {
-        return Ok(Prepared { store: Arc::new(store), layout, inferred, reused: true });
+    let there = || usable(&dir, &fingerprint, &layout, options.verify);
+    let damage = match there() {
+        Ok(store) => return Ok(Prepared { store: Arc::new(store), layout, inferred, reused: true, damage: None }),
+        Err(e) => dir.exists().then(|| format!("{e:#}")),
+    };
+    sweep(options.cache_dir);
+    // Should two prepare the same data at once, each has a folder of its own; it goes with this name unless it is renamed.
+    let aside = Aside::reserve(options.cache_dir, &fingerprint)?;
+    build(source, &inputs, &layout, &fingerprint, aside.dir(), options)?;
+    // In the way may be a damaged store, or one that another process has just built.
+    if std::fs::rename(aside.dir(), &dir).is_err() && there().is_err() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove the damaged store `{}`", dir.display()))?;
+        std::fs::rename(aside.dir(), &dir).with_context(|| format!("cannot write the store `{}`", dir.display()))?;
     }
-    // No other process or thread writes to this folder, should two prepare the same data at once.
-    let aside = format!(".{fingerprint}-{}-{}", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
-    let aside = options.cache_dir.join(aside);
-    let built = build(source, &inputs, &layout, &fingerprint, &aside, options);
-    if let Err(e) = built {
-        drop(std::fs::remove_dir_all(&aside));
-        return Err(e);
-    }
-    if std::fs::rename(&aside, &dir).is_err() {
-        // A damaged store is in the way, or another process has just built the same one.
-        if Store::open(&dir).is_err() {
-            std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove the damaged store `{}`", dir.display()))?;
-            std::fs::rename(&aside, &dir).with_context(|| format!("cannot write the store `{}`", dir.display()))?;
-        }
-        drop(std::fs::remove_dir_all(&aside));
-    }
-    Ok(Prepared { store: Arc::new(Store::open(&dir)?), layout, inferred, reused: false })
+    Ok(Prepared { store: Arc::new(Store::open(&dir)?), layout, inferred, reused: false, damage })
 }
 
-/// Stores built by this process, for names of folders.
-static BUILDS: AtomicU64 = AtomicU64::new(0);
+/// The store of a folder, if it is whole and of this data.
+fn usable(dir: &Path, fingerprint: &str, layout: &Layout, verify: bool) -> anyhow::Result<Store> {
+    let store = Store::open(dir)?;
+    let same = store.meta().fingerprint == fingerprint && store.layout().encoded_form() == layout.encoded_form();
+    anyhow::ensure!(same, "`meta.json` is of other data");
+    if verify {
+        store.verify()?;
+    }
+    Ok(store)
+}
 
 /// The error for inputs without rows.
 pub(super) fn no_rows(inputs: &[Input]) -> anyhow::Error {

@@ -1,6 +1,7 @@
 //! Which part each row is in: train, valid or test, or none.
 
 use super::id::{mix, unit};
+use super::source::Input;
 use super::store::Store;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::spec::{Scalar, Spec, Split};
@@ -147,7 +148,7 @@ fn by_file(store: &Store, valid: &[String], test: &[String]) -> anyhow::Result<V
             let mut found = false;
             for (input, of) in inputs.iter().zip(&mut parts) {
                 let Some(path) = &input.path else { continue };
-                if !named(pattern, path) && !files.iter().any(|f| same_file(f, path)) {
+                if !names(pattern, &files, path) {
                     continue;
                 }
                 found = true;
@@ -170,6 +171,24 @@ fn by_file(store: &Store, valid: &[String], test: &[String]) -> anyhow::Result<V
         rows.resize(rows.len() + usize::try_from(input.rows)?, part.unwrap_or(Part::Train).code());
     }
     Ok(rows)
+}
+
+/// Which inputs a split by file keeps for valid and test.
+pub(crate) fn held_out(spec: &Spec, inputs: &[Input]) -> anyhow::Result<Vec<bool>> {
+    let mut held = vec![false; inputs.len()];
+    let Split::Files { valid, test } = &spec.split else { return Ok(held) };
+    for pattern in valid.iter().chain(test) {
+        let files = glob_files(pattern)?;
+        for (input, held) in inputs.iter().zip(&mut held) {
+            *held |= input.path.as_ref().is_some_and(|path| names(pattern, &files, path));
+        }
+    }
+    Ok(held)
+}
+
+/// Whether a pattern, which leads to these files, names a path.
+fn names(pattern: &str, files: &[PathBuf], path: &Path) -> bool {
+    named(pattern, path) || files.iter().any(|f| same_file(f, path))
 }
 
 /// The files that a glob, or a plain path, names; sorted.

@@ -33,6 +33,8 @@ pub struct SessionOptions<'a> {
     pub store: &'a Path,
     /// Messages may show values of the data.
     pub show_values: bool,
+    /// Compare every file of an encoded store with its checksum before it is used again.
+    pub verify: bool,
     /// Set to stop.
     pub stop: &'a AtomicBool,
     /// Called while data are encoded.
@@ -79,6 +81,7 @@ pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData
     let prepare = PrepareOptions {
         cache_dir: options.store,
         show_values: options.show_values,
+        verify: options.verify,
         layout: None,
         progress: options.progress,
         stop: options.stop,

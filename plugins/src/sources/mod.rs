@@ -178,7 +178,7 @@ mod tests {
     }
     fn open(dir: &Path, spec: &Spec, source: &SharedSource) -> (Prepared, Dataset, LintReport) {
         let stop = AtomicBool::new(false);
-        let options = PrepareOptions { cache_dir: dir, show_values: false, layout: None, progress: &|_| {}, stop: &stop };
+        let options = PrepareOptions { cache_dir: dir, show_values: false, verify: false, layout: None, progress: &|_| {}, stop: &stop };
         let graph = Graph::of(spec);
         let prepared = prepare(spec, source, &graph, &options).unwrap_or_else(|e| panic!("{e:#?}"));
         let (dataset, report) = Dataset::open(spec, &graph, &prepared).unwrap_or_else(|e| panic!("{e:#?}"));
@@ -336,7 +336,8 @@ mod tests {
         for source in [text, typed] {
             let (seen, stop) = (std::cell::RefCell::new(Vec::new()), AtomicBool::new(false));
             let progress = |p| seen.borrow_mut().push(p);
-            let options = PrepareOptions { cache_dir: dir.path(), show_values: false, layout: None, progress: &progress, stop: &stop };
+            let options =
+                PrepareOptions { cache_dir: dir.path(), show_values: false, verify: false, layout: None, progress: &progress, stop: &stop };
             prepare(&spec, &source, &Graph::of(&spec), &options).unwrap();
             let seen = seen.into_inner();
             assert!(seen.is_sorted_by_key(|p| (p.rows, p.bytes)), "{seen:?}");

@@ -4,7 +4,7 @@ use crate::data::layout::Layout;
 use serde::{Deserialize, Serialize};
 
 /// Changes whenever the files do; a store of another format is built anew.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// One input of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub struct Meta {
     pub order_bytes: u64,
     /// Values of each table's dictionary, then of each metric column's.
     pub dictionary_values: Vec<u64>,
+    /// Per file but this one: xxh3 of its bytes, as 16 hexadecimal digits.
+    pub checksums: std::collections::BTreeMap<String, String>,
     /// What was read.
     pub layout: Layout,
 }

@@ -3,6 +3,7 @@
 //! A folder `<cache>/<fingerprint>/` of plain matrices. What belongs to one row stands together (`[N, F]`, row-major), so that a shuffled
 //! row touches few cache lines. Entities are stored once; a row holds their index. The folder is written aside and renamed when complete.
 
+mod checksum;
 mod map;
 mod meta;
 mod write;
@@ -89,11 +90,13 @@ impl Store {
     /// Opens a folder.
     ///
     /// # Errors
-    /// A file is missing, or its size is not what `meta.json` says: the store is damaged, or of another format.
+    /// A file is missing, or its size or checksum (unless it is large: see [`Self::verify`]) is not what `meta.json` says: the store is damaged,
+    /// or of another format.
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(dir.join("meta.json")).with_context(|| format!("no store in `{}`", dir.display()))?;
         let meta: Meta = serde_json::from_str(&text)?;
         anyhow::ensure!(meta.format == FORMAT, "store of format {}, not {FORMAT}", meta.format);
+        checksum::verify(dir, &meta.checksums, false)?;
         let layout = &meta.layout;
         let rows = meta.rows;
         let groups = layout.groups.iter().enumerate().map(|(i, g)| {
@@ -153,6 +156,14 @@ impl Store {
             dir: dir.to_owned(),
             meta,
         })
+    }
+
+    /// Compares all files with their checksums, large ones too, which opening leaves out.
+    ///
+    /// # Errors
+    /// A file is another than was written.
+    pub fn verify(&self) -> anyhow::Result<()> {
+        checksum::verify(&self.dir, &self.meta.checksums, true)
     }
 
     /// What the store says of itself.

@@ -1,5 +1,6 @@
 //! Writes a store row group by row group; memory does not grow with rows.
 
+use super::checksum::{Checksums, digits, seal};
 use super::meta::{FORMAT, Meta, StoredEntities, StoredInput};
 use crate::data::dictionary::Dictionary;
 use crate::data::encode::GroupValues;
@@ -16,22 +17,29 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
 
 /// A file of plain values.
 struct Column {
     path: PathBuf,
     file: BufWriter<File>,
+    hash: Xxh3,
 }
 impl Column {
     fn create(dir: &Path, name: &str) -> anyhow::Result<Self> {
         let path = dir.join(name);
         let file = File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
-        Ok(Self { path, file: BufWriter::with_capacity(1 << 18, file) })
+        Ok(Self { path, file: BufWriter::with_capacity(1 << 18, file), hash: Xxh3::new() })
     }
     fn push<T: Pod>(&mut self, values: &[T]) -> anyhow::Result<()> {
-        self.file.write_all(bytemuck::cast_slice(values)).with_context(|| format!("cannot write `{}`", self.path.display()))
+        let bytes = bytemuck::cast_slice(values);
+        self.hash.update(bytes);
+        self.file.write_all(bytes).with_context(|| format!("cannot write `{}`", self.path.display()))
     }
-    fn close(mut self) -> anyhow::Result<()> {
+    /// Brings it to the disk and notes its checksum.
+    fn close(mut self, checksums: &mut Checksums) -> anyhow::Result<()> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        checksums.insert(name, digits(&self.hash));
         self.file.flush().and_then(|()| self.file.get_ref().sync_all()).with_context(|| format!("cannot write `{}`", self.path.display()))
     }
 }
@@ -80,14 +88,14 @@ impl GroupWriter {
         Ok(())
     }
 
-    fn close(self) -> anyhow::Result<Vec<u64>> {
-        self.codes.close()?;
-        self.numbers.close()?;
+    fn close(self, checksums: &mut Checksums) -> anyhow::Result<Vec<u64>> {
+        self.codes.close(checksums)?;
+        self.numbers.close(checksums)?;
         let mut values = Vec::new();
         for bag in self.bags {
-            bag.offsets.close()?;
-            bag.codes.close()?;
-            bag.weights.map(Column::close).transpose()?;
+            bag.offsets.close(checksums)?;
+            bag.codes.close(checksums)?;
+            bag.weights.map(|w| w.close(checksums)).transpose()?;
             values.push(bag.values);
         }
         Ok(values)
@@ -208,16 +216,19 @@ impl StoreWriter {
         entities: Vec<StoredEntities>,
         dictionaries: &[Dictionary],
     ) -> anyhow::Result<()> {
-        let bag_values = self.groups.into_iter().map(GroupWriter::close).collect::<anyhow::Result<_>>()?;
+        let mut checksums = Checksums::new();
+        let bag_values = self.groups.into_iter().map(|g| g.close(&mut checksums)).collect::<anyhow::Result<_>>()?;
         for column in
             [self.entities, self.labels, self.weights, self.aux, self.split, self.order, self.truth, self.counterfactual, self.numbers]
         {
-            column.close()?;
+            column.close(&mut checksums)?;
         }
         if let Some(keys) = self.keys {
             keys.close()?;
+            seal(&self.dir, "keys.parquet", &mut checksums)?;
         }
         write_dictionaries(&self.dir.join("dictionaries.parquet"), dictionaries)?;
+        seal(&self.dir, "dictionaries.parquet", &mut checksums)?;
         let meta = Meta {
             format: FORMAT,
             fingerprint: fingerprint.to_owned(),
@@ -228,11 +239,12 @@ impl StoreWriter {
             bag_values,
             order_bytes: self.order_bytes,
             dictionary_values: dictionaries.iter().map(|d| d.values().len() as u64).collect(),
+            checksums,
             layout: layout.clone(),
         };
         let mut file = Column::create(&self.dir, "meta.json")?;
         file.push(serde_json::to_string_pretty(&meta)?.as_bytes())?;
-        file.close()
+        file.close(&mut Checksums::new())
     }
 }
 

@@ -157,6 +157,25 @@ fn stages_of_one_class_and_leaks_are_named() {
 }
 
 #[test]
+fn bags_that_give_a_label_away_are_named_and_not_inferred() {
+    let mut csv = String::from("tags,events,click,buy\n");
+    for i in 0..600_u64 {
+        let click = i % 3 == 0;
+        let tags = format!("t{}|t{}", i * 7 % 31, i * 11 % 29);
+        csv += &format!("{tags},e{}|{},{},{}\n", i * 5 % 23, if click { "clicked" } else { "e1" }, u8::from(click), u8::from(i % 6 == 0));
+    }
+    let source = memory(vec![text(&csv)]);
+    let (_keep, _, report) = open(&spec(vec![feature("all", "kind = 'bag'\ncolumns = ['tags', 'events']")]), &source);
+    assert_eq!(report.leakage.iter().map(|l| (l.column.as_str(), l.stage.as_str())).collect::<Vec<_>>(), [("events", "click")]);
+    let mut inferring = spec(vec![]);
+    inferring.features.infer = true;
+    let dir = tempfile::tempdir().unwrap();
+    let inferred = prepare_in(dir.path(), &inferring, &source).unwrap().inferred;
+    assert_eq!(inferred[0].decision, crate::data::Decision::Take(FeatureKind::Bag));
+    assert!(inferred[1].reason.starts_with("leakage suspect: alone it explains `click`"), "{}", inferred[1].reason);
+}
+
+#[test]
 fn scoring_without_a_column_says_which() {
     let table = text("user_id,price,click,buy\na,1,1,1\nb,2,0,0\nb,2,1,0");
     let (_keep, dataset, _) =

@@ -301,6 +301,34 @@ fn globs_skip_labels_keys_weights_and_bag_weights() {
 }
 
 #[test]
+fn inference_looks_at_all_inputs_but_those_held_out() {
+    // `a` looks like few whole numbers in the first file, and `b` is empty there.
+    let table = |from: usize, b: &str| {
+        let mut csv = String::from("a,b,click,buy\n");
+        for i in from..from + 90 {
+            csv += &format!("{},{b},{},{}\n", if from == 0 { i % 3 } else { i * 37 }, u8::from(i % 2 == 0), u8::from(i % 4 == 0));
+        }
+        text(&csv)
+    };
+    let typed = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+    let typed = RecordBatch::try_from_iter(["a", "b", "click", "buy"].map(|name| (name, Arc::clone(typed.column(0))))).unwrap();
+    let source = memory(vec![table(0, ""), table(0, "").slice(0, 0), table(90, "x"), typed, table(180, "7.5")]);
+    let mut spec = spec(vec![]);
+    spec.features.infer = true;
+    spec.split = Split::Files { valid: vec![], test: vec!["log4.csv".into()] };
+    let decide = |spec: &Spec| {
+        let dir = tempfile::tempdir().unwrap();
+        prepare_in(dir.path(), spec, &source).unwrap().inferred.iter().take(2).map(|i| i.reason.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(decide(&spec), ["whole numbers with 93 different values and no name like an id", "text with 1 different values"]);
+    spec.split = Split::Files { valid: vec![], test: vec!["log[1-4].csv".into()] };
+    assert_eq!(decide(&spec), ["whole numbers with 3 different values", "empty in all rows looked at"]);
+    // Nothing but what is held out has rows.
+    spec.split = Split::Files { valid: vec![], test: vec!["log[02-4].csv".into()] };
+    assert_eq!(decide(&spec)[0], "whole numbers with 3 different values");
+}
+
+#[test]
 fn inferred_features_say_why() {
     use crate::data::Decision::{LeaveOut, Take};
     let mut csv = String::from("user_id,price,age,level,tags,when,copy,sample,click,buy\n");

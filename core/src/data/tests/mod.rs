@@ -104,7 +104,7 @@ pub(super) fn prepare_in(dir: &Path, spec: &Spec, source: &SharedSource) -> anyh
 }
 pub(super) fn prepare_with(dir: &Path, spec: &Spec, source: &SharedSource, layout: Option<&super::Layout>) -> anyhow::Result<Prepared> {
     let stop = AtomicBool::new(false);
-    let options = PrepareOptions { cache_dir: dir, show_values: false, layout, progress: &|_| {}, stop: &stop };
+    let options = PrepareOptions { cache_dir: dir, show_values: false, verify: false, layout, progress: &|_| {}, stop: &stop };
     super::prepare(spec, source, &Graph::of(spec), &options)
 }
 /// Store in a temp folder, which the caller keeps.

@@ -46,6 +46,17 @@ fn a_damaged_store_is_built_anew() {
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert!(Store::open(&folder).is_err(), "{}", path.display());
         assert!(!build().reused);
+        if !path.ends_with("meta.json") {
+            let mut turned = bytes.clone();
+            turned[bytes.len() / 2] ^= 4;
+            std::fs::write(&path, turned).unwrap();
+            let again = build();
+            assert!(
+                !again.reused && again.damage.unwrap().ends_with("is not what was written: its checksum differs"),
+                "{}",
+                path.display()
+            );
+        }
         std::fs::remove_file(&path).unwrap();
         assert!(!build().reused);
         assert!(build().reused);
@@ -59,7 +70,7 @@ fn stopping_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let spec = spec(vec![feature("item", "kind = 'id'")]);
     let stop = AtomicBool::new(true);
-    let options = PrepareOptions { cache_dir: dir.path(), show_values: false, layout: None, progress: &|_| {}, stop: &stop };
+    let options = PrepareOptions { cache_dir: dir.path(), show_values: false, verify: false, layout: None, progress: &|_| {}, stop: &stop };
     let error = crate::data::prepare(&spec, &memory(vec![text(CSV)]), &Graph::of(&spec), &options).unwrap_err();
     assert!(error.is::<Stopped>());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
