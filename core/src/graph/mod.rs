@@ -5,6 +5,7 @@
 //! leaf events ([`Event`]), never as the complement of a rounded number.
 
 pub mod compose;
+pub mod draw;
 pub mod words;
 
 use crate::spec::{After, Spec};
