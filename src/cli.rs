@@ -163,9 +163,12 @@ pub struct ExplainArgs {
 pub struct GraphArgs {
     #[command(flatten)]
     pub spec: SpecArgs,
-    /// What to draw it as.
-    #[arg(long = "as", value_enum, default_value_t = Drawing::Text, value_name = "KIND")]
-    pub drawing: Drawing,
+    /// What to draw it as [default: what the name of `--out` ends in, else text].
+    #[arg(long = "as", value_enum, value_name = "KIND")]
+    pub drawing: Option<Drawing>,
+    /// The file to write [default: stdout].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     /// Leave the data alone and draw no rates.
     #[arg(long)]
     pub no_rates: bool,

@@ -4,26 +4,47 @@ use super::{encoding, load, load_spec, session, store_dir};
 use crate::STOP;
 use crate::cli::{Drawing, Global, GraphArgs};
 use crate::ui::{Exit, Ui, chain};
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use esmm_funnel_core::data::{Dataset, Part};
 use esmm_funnel_core::device::{self, DeviceChoice};
 use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::graph::draw::{self, Counts};
+use esmm_funnel_core::run::replace_file;
 use esmm_funnel_core::spec::Spec;
 use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
 
 pub fn run(args: &GraphArgs, global: &Global, ui: &Ui) -> Result<Exit> {
+    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
+        bail!("`{}` exists, and drawings never overwrite; remove it or name another file", out.display());
+    }
     let (spec, _) = load_spec(&args.spec.spec, &args.spec.set, None, ui)?;
     let graph = Graph::of(&spec);
     let counts = if args.no_rates { None } else { counts(&spec, &graph, global, ui)? };
     let counts = counts.as_ref();
-    let drawing = match args.drawing {
+    let drawing = match args.drawing.unwrap_or_else(|| kind_of(args.out.as_deref())) {
         Drawing::Text => draw::text(&graph, counts),
         Drawing::Mermaid => draw::mermaid(&graph, counts),
         Drawing::Svg => draw::svg(&graph, counts),
     };
-    ui.answer(&drawing, &value(&spec, &graph, counts, &drawing))?;
+    let value = value(&spec, &graph, counts, &drawing);
+    if let Some(out) = &args.out {
+        replace_file(out, |file| Ok(file.write_all(drawing.as_bytes())?)).with_context(|| format!("writing `{}`", out.display()))?;
+        ui.answer(&format!("the funnel is in {}", out.display()), &value)?;
+    } else {
+        ui.answer(&drawing, &value)?;
+    }
     Ok(Exit::Done)
+}
+
+/// By what a file's name ends in.
+fn kind_of(out: Option<&Path>) -> Drawing {
+    match out.and_then(Path::extension).and_then(|e| e.to_str()) {
+        Some("svg") => Drawing::Svg,
+        Some("mmd" | "mermaid") => Drawing::Mermaid,
+        _ => Drawing::Text,
+    }
 }
 
 /// Counts over all parts; without data nothing, and the reason on stderr.
