@@ -54,6 +54,51 @@ fn graph_needs_no_data_but_a_sound_spec() {
     says(&t.fails("graph bad.toml"), &["unknown tower `mpl`"]);
 }
 
+#[test]
+fn every_fault_of_a_graph_at_once() {
+    let t = Sandbox::with_log();
+    t.write(
+        "bad.toml",
+        r#"extends = "log.toml"
+
+[funnel]
+chain = "impression -> click -> purchase"
+
+[stage.self]
+after = "self"
+
+[stage.egg]
+after = "hen"
+
+[stage.hen]
+after = "egg"
+
+[stage.visit]
+after = "mail"
+
+[stage.direct]
+after = { stage = "click", unless = "egg" }
+
+[stage.other]
+after = { stage = "impression", unless = "click" }
+
+[stage.neither]
+after = { stage = "impression", unless = "other" }
+
+[stage.again]
+after = "purchase"
+label = "purchase"
+
+[stage.slices]
+after = "click"
+
+[outcome.click]
+any_of = ["direct", "slices"]
+"#,
+    );
+    snapshot!("graph_faults", t.run("check bad.toml").exits(2));
+}
+
 /// How far a trained model may stay behind the truth in a space: by AUC; by PCOC from 1; by ECE over the truth's own, as a share of the rate.
 struct Margin {
     space: &'static str,

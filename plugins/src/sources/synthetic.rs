@@ -57,8 +57,8 @@ pub struct Synthetic {
     after: BTreeMap<String, Follows>,
     /// Label columns not named like their stage. Stages whose paths exclude each other may share one: `labels = { buy_direct = "buy" }`.
     labels: BTreeMap<String, String>,
-    /// Rate of each stage among the rows of its space: those that reached the stage it follows, and not its `unless`. Missing ones get a default: 0.04 and 0.05 for one or two stages, else
-    /// 0.06, 0.3, 0.3, and 0.5 for all further stages.
+    /// Rate of each stage among the rows of its space: those that reached the stage it follows, and not its `unless`. Missing ones get a
+    /// default: 0.04 and 0.05 for one or two stages, else 0.06, 0.3, 0.3, and 0.5 for all further stages.
     rates: Vec<f64>,
     /// How alike the effects on later stages are to those on the first: their correlation, from -1 to 1.
     similarity: f64,

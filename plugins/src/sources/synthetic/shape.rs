@@ -22,6 +22,9 @@ pub(super) enum Follows {
 }
 
 /// The graph of these stages: each follows the one before it, unless `after` says otherwise.
+///
+/// # Errors
+/// `after` or `labels` name what is not there, or stages share a label that cannot tell them apart.
 pub(super) fn graph_of(stages: &[String], after: &BTreeMap<String, Follows>, labels: &BTreeMap<String, String>) -> anyhow::Result<Graph> {
     for (key, name) in after.keys().map(|n| ("after", n)).chain(labels.keys().map(|n| ("labels", n))) {
         ensure!(stages.contains(name), "`{key}`: there is no stage `{name}`; the stages are {}", stages.join(", "));
@@ -43,7 +46,7 @@ pub(super) fn graph_of(stages: &[String], after: &BTreeMap<String, Follows>, lab
                 let sibling = earlier(unless).filter(|&u| nodes[u].parent == parent && nodes[u].unless.is_none());
                 let Some(sibling) = sibling else {
                     bail!(
-                        "`after`: stage `{name}` follows `{stage}` unless `{unless}`, which must be a stage before it that follows `{stage}` too"
+                        "`after`: stage `{name}` follows `{stage}` unless `{unless}`, which must be a stage before it that follows `{stage}` too, without an `unless`"
                     );
                 };
                 (parent, Some(sibling))

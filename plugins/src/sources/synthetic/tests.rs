@@ -227,6 +227,58 @@ fn branches_exclude_each_other_and_share_a_label() {
     assert_eq!(ids(&batch, "item_id"), ids(&chain, "item_id"));
 }
 
+/// Two levels of branches, and two stages besides that follow the row and the first one.
+fn nested() -> (Vec<&'static str>, Synthetic) {
+    let stage = |s: &str| Follows::Stage(s.into());
+    let complement = |s: &str, u: &str| Follows::Complement { stage: s.into(), unless: u.into() };
+    let after = [
+        ("skim", complement("click", "look")),
+        ("cart_look", stage("look")),
+        ("cart_skim", stage("skim")),
+        ("buy_look_cart", stage("cart_look")),
+        ("buy_look", complement("look", "cart_look")),
+        ("buy_skim_cart", stage("cart_skim")),
+        ("buy_skim", complement("skim", "cart_skim")),
+        ("hide", complement("", "click")),
+        ("wish", stage("click")),
+    ];
+    let names =
+        vec!["click", "look", "skim", "cart_look", "cart_skim", "buy_look_cart", "buy_look", "buy_skim_cart", "buy_skim", "hide", "wish"];
+    let shared = names.iter().filter(|n| n.starts_with("buy")).map(|n| ((*n).to_owned(), "buy".to_owned()));
+    let settings = Synthetic {
+        rows: 100_000,
+        rates: vec![0.4, 0.4, 0.5, 0.4, 0.3, 0.5, 0.3, 0.6, 0.2, 0.1, 0.3],
+        after: after.into_iter().map(|(name, follows)| (name.to_owned(), follows)).collect(),
+        labels: shared.collect(),
+        ..Synthetic::default()
+    };
+    (names, settings)
+}
+
+#[test]
+fn any_graph_reads_back_as_it_was_drawn() {
+    let (names, settings) = nested();
+    let source = opened(&settings, &names);
+    let (batch, graph) = (all(&source), &source.graph);
+    let labels: Vec<Vec<u8>> = graph.nodes.iter().map(|n| flags(&batch, &n.label).into_iter().map(u8::from).collect()).collect();
+    let read = graph.flags(&labels);
+    for (s, node) in graph.nodes.iter().enumerate() {
+        let (space, name) = (&read.in_space[s], &node.name);
+        let reached: Vec<bool> = read.reached[s].iter().map(|&r| r != 0).collect();
+        let drawn: Vec<bool> = flags(&batch, &format!("truth.cf.{name}")).iter().zip(space).map(|(&cf, &inside)| cf && inside).collect();
+        assert_eq!(reached, drawn, "{name}: what came is what would have come, in its space");
+        let (rate, expected) = (rate(&reached, space), settings.rates[s]);
+        assert!((rate / expected - 1.0).abs() < 0.06, "{name}: {rate} of {expected}");
+        let p = mean_of(&floats(&batch, &format!("truth.p.{name}")), space);
+        assert!((p / rate - 1.0).abs() < 0.06, "{name}: {p} of {rate}");
+    }
+    // No label is 1 on a row that reached none of its stages.
+    for (row, &buy) in flags(&batch, "buy").iter().enumerate() {
+        let ways = (0..graph.len()).filter(|&s| graph.nodes[s].label == "buy" && read.reached[s][row] != 0).count();
+        assert_eq!(ways, usize::from(buy));
+    }
+}
+
 #[test]
 fn bad_graphs_are_refused() {
     let stage = |s: &str| Follows::Stage(s.into());
@@ -239,7 +291,7 @@ fn bad_graphs_are_refused() {
         (
             Some(("buy_direct", complement("click", "buy_after_cart"))),
             &[],
-            "`after`: stage `buy_direct` follows `click` unless `buy_after_cart`, which must be a stage before it that follows `click` too",
+            "`after`: stage `buy_direct` follows `click` unless `buy_after_cart`, which must be a stage before it that follows `click` too, without an `unless`",
         ),
         (None, &[("by", "buy")], "`labels`: there is no stage `by`; the stages are click, cart, buy_after_cart, buy_direct"),
         (
