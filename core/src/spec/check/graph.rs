@@ -144,7 +144,7 @@ fn complement_of_complement(cx: &mut Cx<'_>, draft: &Draft, stage: &StageDraft) 
             .at(cx.value(&format!("stage.{unless}.after.unless")), format!("`{unless}` is for rows without `{first}`"))
             .help(format!("for every row without `{first}`: `after = {{ stage = \"{parent}\", unless = \"{first}\" }}`"));
     cx.report(d.help(format!(
-        "for rows with neither: declare those without `{first}` as a stage with a label of its own, and let `{unless}` and `{name}` come after it"
+        "for rows with neither: declare those without `{first}` as a stage with a label of its own, and let `{unless}` come after it, and `{name}` after it unless `{unless}`"
     )));
 }
 

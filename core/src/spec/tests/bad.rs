@@ -212,7 +212,7 @@ fn a_complement_has_one_meaning() {
     says(&text, &["error: stage `c`: `unless = \"b\"` names a stage that has an `unless` itself", ":6:42"]);
     says(&text, &["--- `b` is for rows without `a`", "^^^ with or without `a`?"]);
     says(&text, &["for every row without `a`: `after = { stage = \"impression\", unless = \"a\" }`"]);
-    says(&text, &["for rows with neither: declare those without `a` as a stage", "let `b` and `c` come after it"]);
+    says(&text, &["for rows with neither: declare those without `a` as a stage", "let `b` come after it, and `c` after it unless `b`"]);
     assert_eq!(count(&text), 1, "{text}");
     // Neither, as the help has it; and two branches beside one stage.
     good(&format!(
