@@ -31,7 +31,7 @@ pub struct Node {
     pub label: String,
     /// Parent stage; `None` for the row.
     pub parent: Option<usize>,
-    /// Sibling that must not have been reached.
+    /// Sibling that must not have been reached. It has no `unless` itself: "not reached" would be more than one event.
     pub unless: Option<usize>,
 }
 

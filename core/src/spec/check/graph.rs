@@ -81,13 +81,29 @@ fn names(cx: &mut Cx<'_>, draft: &Draft) {
 /// Key of `metrics.json` beside those of stages and outcomes.
 const SLICES: &str = "slices";
 
-/// No stage and no outcome may take a key of the outputs.
+/// No stage and no outcome may take a key or a column of the outputs.
 fn reserved(cx: &mut Cx<'_>, draft: &Draft) {
     let stages = draft.stages.iter().map(|s| ("stage", &s.name));
     for (what, name) in stages.chain(draft.outcomes.iter().map(|o| ("outcome", &o.name))).filter(|(_, name)| *name == SLICES) {
         let d = Diagnostic::error("name-clash", format!("{what} `{name}` has the name of a key of `metrics.json`"));
         let d = d.at(cx.key(&format!("{what}.{name}")), "taken by the metrics per value of `metrics.slices`");
         cx.report(d.help(format!("rename the {what}; `label` may still be `{SLICES}`")));
+    }
+    for stage in &draft.stages {
+        let given = match &stage.after {
+            None => continue,
+            Some(After::Stage(parent)) => parent.clone(),
+            Some(After::Complement { stage, unless }) => format!("{stage}_unless_{unless}"),
+        };
+        let column = format!("{}_given_{given}", stage.name);
+        let taken = draft.stages.iter().map(|s| ("stage", &s.name)).chain(draft.outcomes.iter().map(|o| ("outcome", &o.name)));
+        for (what, _) in taken.filter(|(_, name)| **name == column) {
+            let d =
+                Diagnostic::error("name-clash", format!("{what} `{column}` and stage `{}` both become column `p_{column}`", stage.name))
+                    .at(cx.key(&format!("{what}.{column}")), "its full-space probability")
+                    .at(cx.key(&format!("stage.{}", stage.name)), "its conditional probability");
+            cx.report(d.help(format!("rename the {what}")));
+        }
     }
 }
 
@@ -144,7 +160,8 @@ fn complement_of_complement(cx: &mut Cx<'_>, draft: &Draft, stage: &StageDraft) 
             .at(cx.value(&format!("stage.{unless}.after.unless")), format!("`{unless}` is for rows without `{first}`"))
             .help(format!("for every row without `{first}`: `after = {{ stage = \"{parent}\", unless = \"{first}\" }}`"));
     cx.report(d.help(format!(
-        "for rows with neither: declare those without `{first}` as a stage with a label of its own, and let `{unless}` come after it, and `{name}` after it unless `{unless}`"
+        "for rows with neither: declare those without `{first}` as a stage with a label of its own, and let `{unless}` come after it, and \
+         `{name}` after it unless `{unless}`"
     )));
 }
 

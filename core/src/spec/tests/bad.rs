@@ -228,6 +228,17 @@ fn names_that_the_outputs_take() {
     let text = bad(&format!("[stage.slices]\nafter = \"impression\"\n[outcome.slices]\nany_of = [\"slices\"]\n{DATA}"));
     says(&text, &["stage `slices` has the name of a key of `metrics.json`", ":1:8", "^^^^^^ taken by the metrics"]);
     says(&text, &["outcome `slices` has the name of a key", ":3:10"]);
+    let text = bad(&format!("[stage.a]\nafter = \"impression\"\n[stage.a_given_impression]\nafter = \"a\"\n{DATA}"));
+    says(
+        &text,
+        &[
+            "stage `a_given_impression` and stage `a` both become column `p_a_given_impression`",
+            ":3:8",
+            "- its conditional",
+            "^^^ its full-space",
+        ],
+    );
+    assert_eq!(count(&text), 1, "{text}");
     good(&format!("[stage.cut]\nafter = \"impression\"\nlabel = \"slices\"\n{DATA}"));
 }
 
