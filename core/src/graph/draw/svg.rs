@@ -12,6 +12,10 @@ const MARGIN: f64 = 16.0;
 const ROUND: f64 = 8.0;
 /// Between the lines that lead to one outcome and those that lead to the next.
 const APART: f64 = 10.0;
+/// Between an arrow and the words beside it.
+const BESIDE: f64 = 9.0;
+/// Outcomes take turns at as many colours.
+const COLOURS: usize = 4;
 /// Widths of a character of a name and of small print, about.
 const CHAR: (f64, f64) = (8.8, 6.6);
 
@@ -22,21 +26,24 @@ const STYLE: &str = "<style>
   .funnel .branch { text-anchor: start; font-style: italic; }
   .funnel rect { fill: #ffffff; stroke: #8a93a6; }
   .funnel .row { fill: #eef1f6; }
-  .funnel .outcome { fill: #e6f3ea; stroke: #6f9c80; }
+  .funnel .outcome { fill: #eef4f0; }
   .funnel path { fill: none; stroke: #8a93a6; stroke-width: 1.5; }
   .funnel .head { fill: #8a93a6; stroke: none; }
   .funnel .complement { stroke-dasharray: 7 4; }
-  .funnel .sum { stroke: #6f9c80; stroke-dasharray: 2 4; }
+  .funnel .sum { stroke-dasharray: 2 4; }
   @media (prefers-color-scheme: dark) {
     .funnel text { fill: #b4bccb; }
     .funnel .name { fill: #eef1f6; }
     .funnel rect { fill: #232834; stroke: #7d879c; }
     .funnel .row { fill: #2d3444; }
-    .funnel .outcome { fill: #22382c; stroke: #6f9c80; }
+    .funnel .outcome { fill: #22302a; }
     .funnel path { stroke: #7d879c; }
     .funnel .head { fill: #7d879c; stroke: none; }
-    .funnel .sum { stroke: #6f9c80; }
   }
+  .funnel .o0 { stroke: #5a9a72; }
+  .funnel .o1 { stroke: #9577c4; }
+  .funnel .o2 { stroke: #bb8a3c; }
+  .funnel .o3 { stroke: #4b93b8; }
 </style>
 <defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
 <path class=\"head\" d=\"M0 0L8 4L0 8Z\"/></marker></defs>
@@ -89,9 +96,19 @@ impl Layout {
         let more = if line == self.outcome_line() { APART * self.outcomes.len().saturating_sub(1) as f64 } else { 0.0 };
         MARGIN + line as f64 * (HIGH + GAP.1) + more
     }
-    fn size(&self) -> (f64, f64) {
+    /// Of all, the words beside arrows included.
+    #[allow(clippy::cast_precision_loss)] // names
+    fn size(&self, graph: &Graph) -> (f64, f64) {
         let lines = self.outcome_line() - usize::from(self.outcomes.is_empty());
-        (2.0 * MARGIN + self.columns() * (self.wide + GAP.0) - GAP.0, self.y(lines) + HIGH + MARGIN)
+        let words = |s: usize| graph.branch(s).map(|b| self.x(self.column[s]) + BESIDE + CHAR.1 * b.chars().count() as f64);
+        let boxes = MARGIN + self.columns() * (self.wide + GAP.0) - GAP.0;
+        let wide = (0..graph.len()).filter_map(words).fold(boxes, f64::max);
+        (wide + MARGIN, self.y(lines) + HIGH + MARGIN)
+    }
+    /// Lines to several outcomes run side by side.
+    #[allow(clippy::cast_precision_loss)] // a few outcomes
+    fn lane(&self, number: usize) -> f64 {
+        APART * (number as f64 - self.outcomes.len().saturating_sub(1) as f64 / 2.0)
     }
 }
 
@@ -166,25 +183,24 @@ fn edge(graph: &Graph, layout: &Layout, stage: usize) -> String {
     let turn = y0 + GAP.1 / 2.0;
     let mut out = line(&[(x0, y0), (x0, turn), (x, turn), (x, y)], if node.unless.is_some() { "complement" } else { "" });
     if let Some(branch) = graph.branch(stage) {
-        let _ = writeln!(out, "<text class=\"branch\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 9.0, y - 7.0, escaped(&branch));
+        let _ = writeln!(out, "<text class=\"branch\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + BESIDE, y - 7.0, escaped(&branch));
     }
     out
 }
 
 /// From a stage to its outcome: down below a leaf; past what stands below another.
 fn sum(graph: &Graph, layout: &Layout, stage: usize, number: usize) -> String {
-    #[allow(clippy::cast_precision_loss)] // a few outcomes
-    let turn = layout.y(layout.outcome_line()) - GAP.1 / 2.0 - APART * (layout.outcomes.len() - 1 - number) as f64;
+    let (bottom, lane) = (layout.y(layout.outcome_line()), layout.lane(number));
+    let turn = bottom - GAP.1 / 2.0 - layout.lane(layout.outcomes.len() - 1) + lane;
     let to = layout.x(layout.outcomes[number].1);
-    let end = [(to, turn), (to, layout.y(layout.outcome_line()))];
     let (x, y) = (layout.x(layout.column[stage]), layout.y(layout.line[stage]));
     let start = if graph.children(Some(stage)).next().is_none() {
-        vec![(x, y + HIGH), (x, turn)]
+        vec![(x + lane, y + HIGH)]
     } else {
-        let beside = layout.gutter(layout.last[stage]);
-        vec![(x + layout.wide / 2.0, y + HIGH / 2.0), (beside, y + HIGH / 2.0), (beside, turn)]
+        vec![(x + layout.wide / 2.0, y + HIGH / 2.0 + lane), (layout.gutter(layout.last[stage]) + lane, y + HIGH / 2.0 + lane)]
     };
-    line(&[&start[..], &end].concat(), "sum")
+    let down = start[start.len() - 1].0;
+    line(&[&start[..], &[(down, turn), (to, turn), (to, bottom)]].concat(), &format!("sum o{}", number % COLOURS))
 }
 
 /// A box with its text, centred.
@@ -211,7 +227,7 @@ fn block(layout: &Layout, at: (f64, usize), class: &str, label: &[String]) -> St
 pub fn svg(graph: &Graph, counts: Option<&Counts>) -> String {
     let labels = labels(graph, counts);
     let layout = Layout::of(graph, &labels);
-    let (wide, high) = layout.size();
+    let (wide, high) = layout.size(graph);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"funnel\" viewBox=\"0 0 {wide:.0} {high:.0}\" width=\"{wide:.0}\" height=\"{high:.0}\" \
          role=\"img\">\n<title>Funnel of one {}</title>\n<desc>{}</desc>\n{STYLE}",
@@ -230,8 +246,9 @@ pub fn svg(graph: &Graph, counts: Option<&Counts>) -> String {
     for stage in 0..graph.len() {
         out += &block(&layout, (layout.column[stage], layout.line[stage]), "", &labels[1 + stage]);
     }
-    for &(target, column) in &layout.outcomes {
-        out += &block(&layout, (column, layout.outcome_line()), " class=\"outcome\"", &labels[1 + target]);
+    for (number, &(target, column)) in layout.outcomes.iter().enumerate() {
+        let class = format!(" class=\"outcome o{}\"", number % COLOURS);
+        out += &block(&layout, (column, layout.outcome_line()), &class, &labels[1 + target]);
     }
     out + "</svg>\n"
 }
@@ -289,7 +306,7 @@ mod tests {
         let graph = Graph::new("row".into(), nodes, vec![("x".into(), vec![1, 2]), ("y".into(), vec![3, 4])]);
         let drawn = svg(&graph, None);
         let layout = Layout::of(&graph, &labels(&graph, None));
-        let (wide, high) = layout.size();
+        let (wide, high) = layout.size(&graph);
         let boxes = boxes(&drawn);
         assert_eq!(boxes.len(), 10);
         for (i, a) in boxes.iter().enumerate() {
@@ -299,7 +316,7 @@ mod tests {
             }
         }
         // The line from an inner stage runs beside what stands below it.
-        let beside = layout.gutter(layout.last[1]);
+        let beside = layout.gutter(layout.last[1]) + layout.lane(0);
         let (top, bottom) = (layout.y(layout.line[1]) + HIGH, layout.y(layout.outcome_line()));
         let passed: Vec<_> = boxes.iter().filter(|b| b[1] > top && b[3] < bottom).collect();
         assert!(passed.len() == 3 && passed.iter().all(|b| beside < b[0] || beside > b[2]), "{passed:?}");
