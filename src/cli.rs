@@ -67,6 +67,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Explain a key of the spec, or a plugin and its settings.
     Explain(ExplainArgs),
+    /// Draw the funnel of a spec, with its rates where the data can be read.
+    Graph(GraphArgs),
     /// List the plugins of this build.
     List(ListArgs),
     /// Print the JSON Schema of the spec language.
@@ -155,6 +157,32 @@ pub struct CheckArgs {
 pub struct ExplainArgs {
     /// A key such as `train.batch_rows`, or `tower mlp`; nothing: an overview.
     pub topic: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// What to draw it as [default: what the name of `--out` ends in, else text].
+    #[arg(long = "as", value_enum, value_name = "KIND")]
+    pub drawing: Option<Drawing>,
+    /// The file to write [default: stdout].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Leave the data alone and draw no rates.
+    #[arg(long)]
+    pub no_rates: bool,
+}
+
+/// What a funnel is drawn as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Drawing {
+    /// A tree of text.
+    Text,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// An SVG picture.
+    Svg,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod eval;
 mod explain;
+mod graph;
 mod list;
 mod metrics_text;
 mod new;
@@ -40,6 +41,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Resume(args) => resume::run(&args, &global, ui),
         Command::Check(args) => check::run(&args, &global, ui),
         Command::Explain(args) => explain::run(&args, ui),
+        Command::Graph(args) => graph::run(&args, &global, ui),
         Command::List(args) => list::run(&args, ui),
         Command::Schema => schema::run(),
         Command::Prepare(args) => prepare::run(&args, &global, ui),

@@ -110,7 +110,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Node;
+    use crate::graph::{Node, Step};
     use proptest::prelude::*;
 
     /// A random graph: parents before children, some stages the complement branch of an earlier sibling, and one outcome over a stage and
@@ -163,6 +163,22 @@ mod tests {
             for (pair, expected) in composed.targets.iter().zip(enumerate(&graph, &z)) {
                 prop_assert!((pair.log_p[0].exp() - expected).abs() < 1e-12);
                 prop_assert!((pair.log_not_p[0].exp() - (1.0 - expected)).abs() < 1e-12);
+            }
+        }
+
+        /// Labels and probabilities read the graph alike: a stage is reached where its path's decisions are those of the row.
+        #[test]
+        fn labels_are_read_as_paths_are((graph, bits) in (graphs(), any::<u32>())) {
+            let labels: Vec<u8> = (0..graph.len()).map(|s| u8::from(bits >> s & 1 == 1)).collect();
+            let mut reached = vec![0; graph.len()];
+            graph.reached(&labels, &mut reached);
+            let flags = graph.flags(&reached.iter().map(|r| vec![*r]).collect::<Vec<_>>());
+            for (stage, &own) in reached.iter().enumerate() {
+                let path = graph.path(stage);
+                let on_path = |path: &[Step]| path.iter().all(|s| (labels[s.stage] != 0) == s.reached);
+                prop_assert_eq!(on_path(&path), own == 1);
+                prop_assert_eq!(on_path(&path[..path.len() - 1]), flags.in_space[stage][0]);
+                prop_assert_eq!(flags.reached[stage][0], own);
             }
         }
 

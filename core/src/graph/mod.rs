@@ -5,6 +5,7 @@
 //! leaf events ([`Event`]), never as the complement of a rounded number.
 
 pub mod compose;
+pub mod draw;
 pub mod words;
 
 use crate::spec::{After, Spec};
@@ -30,7 +31,7 @@ pub struct Node {
     pub label: String,
     /// Parent stage; `None` for the row.
     pub parent: Option<usize>,
-    /// Sibling that must not have been reached.
+    /// Sibling that must not have been reached. It has no `unless` itself: "not reached" would be more than one event.
     pub unless: Option<usize>,
 }
 

@@ -89,7 +89,7 @@ fn factor(graph: &Graph, step: &Step) -> String {
 }
 
 /// Rows are named in the singular: `impression`, `query`.
-fn plural(word: &str) -> String {
+pub(super) fn plural(word: &str) -> String {
     match word.strip_suffix('y') {
         Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) && !stem.is_empty() => format!("{stem}ies"),
         _ if word.ends_with(['s', 'x']) || word.ends_with("ch") || word.ends_with("sh") => format!("{word}es"),

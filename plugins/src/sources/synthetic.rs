@@ -4,6 +4,7 @@
 //! Later stages' effects resemble the first's without being equal, so the rows that reach a stage are a biased sample of all rows: what
 //! a model learnt on them alone gets wrong on the rest can be measured, against truth columns that no real log has.
 
+mod shape;
 mod world;
 
 use anyhow::{bail, ensure};
@@ -12,10 +13,13 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use esmm_funnel_core::data::source::{Chunk, ChunkStream, Input, RowNumbers, SharedSource, Source, TruthColumns};
+use esmm_funnel_core::graph::{Event, Graph};
 use esmm_funnel_core::plugin::SourceSettings;
 use esmm_funnel_core::register_source;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shape::{Follows, graph_of};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -29,11 +33,12 @@ const MOST_IDS: usize = 50_000_000;
 
 /// Generated rows of a funnel whose truth is known.
 ///
-/// The stages are taken as one chain, in the order of the spec: a row reaches a stage only from the one before it. Columns: `sample_id`,
-/// `day` (0 to 29, rising), `user_id`, `user_age`, `user_city`, `user_segment`, `user_recent` (a bag of category ids) with its weights
-/// `user_recent_w`, `item_id`, `item_category`, `item_shop`, `item_brand`, `price`, `position`, `channel`, `hour`, and a 0/1 label named
-/// like each stage. The effect of `position` changes sign after the first stage. Two more columns a stage hold the truth, never to be learnt
-/// from: `truth.p.<stage>`, its probability given the stage before, and `truth.cf.<stage>`, what would have come of it had that been reached.
+/// The stages are taken as one chain, in the order of the spec: a row reaches a stage only from the one before it. `after` and `labels` say
+/// where they differ, and must agree with the spec's stages. Columns: `sample_id`, `day` (0 to 29, rising), `user_id`, `user_age`, `user_city`,
+/// `user_segment`, `user_recent` (a bag of category ids) with its weights `user_recent_w`, `item_id`, `item_category`, `item_shop`,
+/// `item_brand`, `price`, `position`, `channel`, `hour`, and a 0/1 label named like each stage. The effect of `position` changes sign after
+/// the first stage. Two more columns a stage hold the truth, never to be learnt from: `truth.p.<stage>`, its probability given that its
+/// parent was reached (and its `unless` was not), and `truth.cf.<stage>`, what would have come of it in that case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Synthetic {
@@ -47,8 +52,13 @@ pub struct Synthetic {
     items: usize,
     /// Number of hidden factors in which a user and an item match.
     latent_dim: usize,
-    /// Rate of each stage among the rows that reached the one before it. Missing ones get a default: 0.04 and 0.05 for one or two stages, else
-    /// 0.06, 0.3, 0.3, and 0.5 for all further stages.
+    /// Where a stage does not follow the one before it: `after = { buy_direct = { stage = "click", unless = "cart" } }`, or
+    /// `after = { wish = "" }` for one that follows the row.
+    after: BTreeMap<String, Follows>,
+    /// Label columns not named like their stage. Stages whose paths exclude each other may share one: `labels = { buy_direct = "buy" }`.
+    labels: BTreeMap<String, String>,
+    /// Rate of each stage among the rows of its space: those that reached the stage it follows, and not its `unless`. Missing ones get a
+    /// default: 0.04 and 0.05 for one or two stages, else 0.06, 0.3, 0.3, and 0.5 for all further stages.
     rates: Vec<f64>,
     /// How alike the effects on later stages are to those on the first: their correlation, from -1 to 1.
     similarity: f64,
@@ -66,6 +76,8 @@ impl Default for Synthetic {
             users: 5_000,
             items: 2_000,
             latent_dim: 6,
+            after: BTreeMap::new(),
+            labels: BTreeMap::new(),
             rates: Vec::new(),
             similarity: 0.85,
             signal: 1.0,
@@ -88,11 +100,12 @@ impl SourceSettings for Synthetic {
             ensure!((0.0..=10.0).contains(&scale), "`{name}` must be from 0 to 10, not {scale}");
         }
         let rates = self.rates_of(stages)?;
-        let columns = Column::all(stages);
+        let graph = graph_of(stages, &self.after, &self.labels)?;
+        let columns = Column::all(&graph);
         for (i, (name, _)) in columns.iter().enumerate() {
             ensure!(!columns[..i].iter().any(|(n, _)| n == name), "stage `{name}` has the name of another column of the synthetic source");
         }
-        Ok(Arc::new(SyntheticSource { settings: self.clone(), stages: stages.to_vec(), rates, columns, world: Arc::default() }))
+        Ok(Arc::new(SyntheticSource { settings: self.clone(), graph: Arc::new(graph), rates, columns, world: Arc::default() }))
     }
 }
 
@@ -129,6 +142,7 @@ enum Column {
     Position,
     Channel,
     Hour,
+    /// The label column of this stage, and of all that share it.
     Label(usize),
     TrueProbability(usize),
     TrueOutcome(usize),
@@ -155,11 +169,13 @@ impl Column {
     ];
 
     /// Every column with its name, in the order of the schema.
-    fn all(stages: &[String]) -> Vec<(String, Self)> {
+    fn all(graph: &Graph) -> Vec<(String, Self)> {
         let features = Self::FEATURES.into_iter().map(|(name, column)| (name.to_owned(), column));
-        let labels = stages.iter().enumerate().map(|(s, name)| (name.clone(), Self::Label(s)));
-        let probabilities = stages.iter().enumerate().map(|(s, name)| (probability_column(name), Self::TrueProbability(s)));
-        let outcomes = stages.iter().enumerate().map(|(s, name)| (outcome_column(name), Self::TrueOutcome(s)));
+        let stages = || graph.nodes.iter().enumerate();
+        let is_first = |s: usize| graph.nodes[..s].iter().all(|n| n.label != graph.nodes[s].label || n.name == graph.nodes[s].name);
+        let labels = stages().filter(|(s, _)| is_first(*s)).map(|(s, node)| (node.label.clone(), Self::Label(s)));
+        let probabilities = stages().map(|(s, node)| (probability_column(&node.name), Self::TrueProbability(s)));
+        let outcomes = stages().map(|(s, node)| (outcome_column(&node.name), Self::TrueOutcome(s)));
         features.chain(labels).chain(probabilities).chain(outcomes).collect()
     }
     fn data_type(self) -> DataType {
@@ -196,7 +212,7 @@ fn schema_of(columns: &[(String, Column)]) -> SchemaRef {
 #[derive(Debug)]
 struct SyntheticSource {
     settings: Synthetic,
-    stages: Vec<String>,
+    graph: Arc<Graph>,
     rates: Vec<f64>,
     columns: Vec<(String, Column)>,
     world: Arc<OnceLock<World>>,
@@ -208,7 +224,8 @@ impl Source for SyntheticSource {
     }
 
     fn inputs(&self) -> anyhow::Result<Vec<Input>> {
-        let fingerprint = format!("version {VERSION}, stages {:?}, rates {:?}, {:?}", self.stages, self.rates, self.settings);
+        let stages: Vec<_> = self.graph.nodes.iter().map(|n| n.name.as_str()).collect();
+        let fingerprint = format!("version {VERSION}, stages {stages:?}, rates {:?}, {:?}", self.rates, self.settings);
         Ok(vec![Input { name: "synthetic".into(), path: None, fingerprint, unit: "row", bytes: 0 }])
     }
 
@@ -219,8 +236,8 @@ impl Source for SyntheticSource {
 
     fn truth(&self) -> Vec<TruthColumns> {
         let of =
-            |stage: &String| TruthColumns { stage: stage.clone(), probability: probability_column(stage), outcome: outcome_column(stage) };
-        self.stages.iter().map(of).collect()
+            |stage: &str| TruthColumns { stage: stage.to_owned(), probability: probability_column(stage), outcome: outcome_column(stage) };
+        self.graph.nodes.iter().map(|n| of(&n.name)).collect()
     }
 }
 
@@ -238,6 +255,7 @@ impl SyntheticSource {
             schema: schema_of(&columns),
             columns: columns.into_iter().map(|(_, column)| column).collect(),
             settings: self.settings.clone(),
+            graph: Arc::clone(&self.graph),
             rates: self.rates.clone(),
             world: Arc::clone(&self.world),
             next: 0,
@@ -251,6 +269,7 @@ struct Chunks {
     schema: SchemaRef,
     columns: Vec<Column>,
     settings: Synthetic,
+    graph: Arc<Graph>,
     rates: Vec<f64>,
     world: Arc<OnceLock<World>>,
     next: u64,
@@ -266,7 +285,7 @@ impl Iterator for Chunks {
             return None;
         }
         self.next = self.settings.rows.min(first.saturating_add(self.chunk_rows));
-        let world = self.world.get_or_init(|| World::new(&self.settings, &self.rates));
+        let world = self.world.get_or_init(|| World::new(&self.settings, &self.graph, &self.rates));
         let draws = Draws::new(world, first..self.next, self.rates.len(), self.columns.iter().any(|c| c.of_stage()));
         Some(self.chunk(world, &draws))
     }
@@ -274,7 +293,7 @@ impl Iterator for Chunks {
 
 impl Chunks {
     fn chunk(&self, world: &World, draws: &Draws) -> anyhow::Result<Chunk> {
-        let arrays = self.columns.iter().map(|&column| draws.column(world, column, self.settings.rows)).collect();
+        let arrays = self.columns.iter().map(|&column| draws.column(world, &self.graph, column, self.settings.rows)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(draws.rows.len()));
         let records = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
         Ok(Chunk { records, input: 0, numbers: RowNumbers::From(draws.numbers.start + 1) })
@@ -306,7 +325,7 @@ impl Draws {
         Self { numbers, stages, rows, p, outcome }
     }
 
-    fn column(&self, world: &World, column: Column, rows: u64) -> ArrayRef {
+    fn column(&self, world: &World, graph: &Graph, column: Column, rows: u64) -> ArrayRef {
         let (users, items) = (&world.users, &world.items);
         match column {
             Column::SampleId => integers(self.numbers.clone()),
@@ -334,8 +353,10 @@ impl Draws {
             Column::Channel => self.strings(|r| CHANNELS[r.channel]),
             Column::Hour => self.ids(|r| r.hour),
             Column::Label(stage) => {
-                let reached = self.outcome.chunks_exact(self.stages).map(|outcome| u8::from(outcome[..=stage].iter().all(|&o| o)));
-                Arc::new(UInt8Array::from_iter_values(reached))
+                let paths: Vec<Event> =
+                    (0..self.stages).filter(|&s| graph.nodes[s].label == graph.nodes[stage].label).map(|s| graph.path(s)).collect();
+                let is_reached = |outcome: &[bool]| paths.iter().any(|path| path.iter().all(|step| outcome[step.stage] == step.reached));
+                Arc::new(UInt8Array::from_iter_values(self.outcome.chunks_exact(self.stages).map(|o| u8::from(is_reached(o)))))
             }
             #[allow(clippy::cast_possible_truncation)] // a probability
             Column::TrueProbability(stage) => {

@@ -55,6 +55,7 @@ fn names(cx: &mut Cx<'_>, draft: &Draft) {
         let d = Diagnostic::error("bad-name", format!("`{name}` is no name for a funnel")).at(cx.value("funnel.name"), "");
         cx.report(d.help("the name becomes that of a folder: no `/`, `\\` or `:`, and no `.` at the start"));
     }
+    reserved(cx, draft);
     for stage in &draft.stages {
         if stage.name == *row {
             let d = Diagnostic::error("name-clash", format!("stage `{row}` has the name of the row"))
@@ -73,6 +74,35 @@ fn names(cx: &mut Cx<'_>, draft: &Draft) {
             cx.report(d.help("rename one of the two: both become columns `p_NAME`"));
         } else if name == row {
             cx.report(Diagnostic::error("name-clash", format!("outcome `{name}` has the name of the row")).at(at, "an outcome"));
+        }
+    }
+}
+
+/// Key of `metrics.json` beside those of stages and outcomes.
+const SLICES: &str = "slices";
+
+/// No stage and no outcome may take a key or a column of the outputs.
+fn reserved(cx: &mut Cx<'_>, draft: &Draft) {
+    let stages = draft.stages.iter().map(|s| ("stage", &s.name));
+    for (what, name) in stages.chain(draft.outcomes.iter().map(|o| ("outcome", &o.name))).filter(|(_, name)| *name == SLICES) {
+        let d = Diagnostic::error("name-clash", format!("{what} `{name}` has the name of a key of `metrics.json`"));
+        let d = d.at(cx.key(&format!("{what}.{name}")), "taken by the metrics per value of `metrics.slices`");
+        cx.report(d.help(format!("rename the {what}; `label` may still be `{SLICES}`")));
+    }
+    for stage in &draft.stages {
+        let given = match &stage.after {
+            None => continue,
+            Some(After::Stage(parent)) => parent.clone(),
+            Some(After::Complement { stage, unless }) => format!("{stage}_unless_{unless}"),
+        };
+        let column = format!("{}_given_{given}", stage.name);
+        let taken = draft.stages.iter().map(|s| ("stage", &s.name)).chain(draft.outcomes.iter().map(|o| ("outcome", &o.name)));
+        for (what, _) in taken.filter(|(_, name)| **name == column) {
+            let d =
+                Diagnostic::error("name-clash", format!("{what} `{column}` and stage `{}` both become column `p_{column}`", stage.name))
+                    .at(cx.key(&format!("{what}.{column}")), "its full-space probability")
+                    .at(cx.key(&format!("stage.{}", stage.name)), "its conditional probability");
+            cx.report(d.help(format!("rename the {what}")));
         }
     }
 }
@@ -110,7 +140,29 @@ fn parents(cx: &mut Cx<'_>, draft: &Draft) {
                 .at(cx.value(&format!("stage.{unless}.after")), format!("`{unless}` comes after `{other}`"));
             cx.report(d.help("a complement branch and the stage that it excludes share their parent"));
         }
+        complement_of_complement(cx, draft, stage);
     }
+}
+
+/// `c` unless `b`, where `b` itself is `unless` `a`: does it take in the rows with `a`? Not to be guessed, so refused.
+fn complement_of_complement(cx: &mut Cx<'_>, draft: &Draft, stage: &StageDraft) {
+    let Some(After::Complement { stage: parent, unless }) = &stage.after else { return };
+    let Some(sibling) = draft.stages.iter().find(|s| s.name == *unless && s.name != stage.name) else { return };
+    let Some(After::Complement { stage: other, unless: first }) = &sibling.after else { return };
+    // Circles and stages that are no siblings are faults of their own.
+    if other != parent || [parent, unless, &stage.name].contains(&first) {
+        return;
+    }
+    let name = &stage.name;
+    let d =
+        Diagnostic::error("nested-unless", format!("stage `{name}`: `unless = \"{unless}\"` names a stage that has an `unless` itself"))
+            .at(cx.value(&format!("stage.{name}.after.unless")), format!("with or without `{first}`?"))
+            .at(cx.value(&format!("stage.{unless}.after.unless")), format!("`{unless}` is for rows without `{first}`"))
+            .help(format!("for every row without `{first}`: `after = {{ stage = \"{parent}\", unless = \"{first}\" }}`"));
+    cx.report(d.help(format!(
+        "for rows with neither: declare those without `{first}` as a stage with a label of its own, and let `{unless}` come after it, and \
+         `{name}` after it unless `{unless}`"
+    )));
 }
 
 /// Circles of `after` and `unless`, each shown once, as a chain of names. A stage that comes after itself has been reported.

@@ -184,6 +184,65 @@ fn the_graph() {
 }
 
 #[test]
+fn longer_circles_and_what_hangs_on_them() {
+    let text = bad(&format!(
+        "[stage.a]\nafter = \"c\"\n[stage.b]\nafter = \"a\"\n[stage.c]\nafter = \"b\"\n[stage.d]\nafter = \"c\"\n[stage.e]\nafter = \"impression\"\n{DATA}"
+    ));
+    // Nobody can reach `d`; that is the circle's fault, and told once.
+    says(&text, &["in a circle: `a` after `c` after `b` after `a`", ":2:9", "^^^ closes the circle", "---", "after = \"impression\""]);
+    assert_eq!(count(&text), 1, "{text}");
+}
+
+#[test]
+fn two_roots() {
+    let text = bad(&format!("[stage.click]\nafter = \"impression\"\n[stage.visit]\nafter = \"mail\"\n{DATA}"));
+    says(&text, &["stage `visit` comes after an unknown stage `mail`", ":4:9", "^^^^^^ no `[stage.mail]` table", "the row: impression"]);
+    assert_eq!(count(&text), 1, "{text}");
+    let text = bad(&format!("[stage.click]\n[stage.visit]\n{DATA}"));
+    says(&text, &["stage `click` has no `after`", ":1:8", "^^^^^", "stage `visit` has no `after`", ":2:8", "name of the row"]);
+    assert_eq!(count(&text), 2, "{text}");
+}
+
+#[test]
+fn a_complement_has_one_meaning() {
+    let text = bad(&format!(
+        "[stage.a]\nafter = \"impression\"\n[stage.b]\nafter = {{ stage = \"impression\", unless = \"a\" }}\n\
+         [stage.c]\nafter = {{ stage = \"impression\", unless = \"b\" }}\n{DATA}"
+    ));
+    says(&text, &["error: stage `c`: `unless = \"b\"` names a stage that has an `unless` itself", ":6:42"]);
+    says(&text, &["--- `b` is for rows without `a`", "^^^ with or without `a`?"]);
+    says(&text, &["for every row without `a`: `after = { stage = \"impression\", unless = \"a\" }`"]);
+    says(&text, &["for rows with neither: declare those without `a` as a stage", "let `b` come after it, and `c` after it unless `b`"]);
+    assert_eq!(count(&text), 1, "{text}");
+    // Neither, as the help has it; and two branches beside one stage.
+    good(&format!(
+        "[stage.a]\nafter = \"impression\"\n[stage.rest]\nafter = {{ stage = \"impression\", unless = \"a\" }}\n[stage.b]\nafter = \"rest\"\n\
+         [stage.c]\nafter = {{ stage = \"rest\", unless = \"b\" }}\n[stage.d]\nafter = {{ stage = \"impression\", unless = \"a\" }}\n{DATA}"
+    ));
+}
+
+#[test]
+fn names_that_the_outputs_take() {
+    let chain = bad(&format!("[funnel]\nchain = \"impression -> slices\"\n{DATA}"));
+    says(&chain, &["stage `slices` has the name of a key of `metrics.json`", ":2:", "rename the stage; `label` may still be `slices`"]);
+    let text = bad(&format!("[stage.slices]\nafter = \"impression\"\n[outcome.slices]\nany_of = [\"slices\"]\n{DATA}"));
+    says(&text, &["stage `slices` has the name of a key of `metrics.json`", ":1:8", "^^^^^^ taken by the metrics"]);
+    says(&text, &["outcome `slices` has the name of a key", ":3:10"]);
+    let text = bad(&format!("[stage.a]\nafter = \"impression\"\n[stage.a_given_impression]\nafter = \"a\"\n{DATA}"));
+    says(
+        &text,
+        &[
+            "stage `a_given_impression` and stage `a` both become column `p_a_given_impression`",
+            ":3:8",
+            "- its conditional",
+            "^^^ its full-space",
+        ],
+    );
+    assert_eq!(count(&text), 1, "{text}");
+    good(&format!("[stage.cut]\nafter = \"impression\"\nlabel = \"slices\"\n{DATA}"));
+}
+
+#[test]
 fn labels_and_outcomes() {
     let two = format!(
         "[stage.a]\nafter = \"impression\"\n[stage.b]\nafter = \"a\"\nlabel = \"x\"\n[stage.c]\nafter = \"a\"\nlabel = \"x\"\n{DATA}"

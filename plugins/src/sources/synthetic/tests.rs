@@ -28,8 +28,9 @@ fn toml_settings(text: &str) -> anyhow::Result<Synthetic> {
 fn opened(settings: &Synthetic, names: &[&str]) -> SyntheticSource {
     let stages = stages(names);
     settings.open(None, &stages).unwrap();
-    let (rates, columns) = (settings.rates_of(&stages).unwrap(), Column::all(&stages));
-    SyntheticSource { settings: settings.clone(), stages, rates, columns, world: Arc::default() }
+    let graph = graph_of(&stages, &settings.after, &settings.labels).unwrap();
+    let (rates, columns) = (settings.rates_of(&stages).unwrap(), Column::all(&graph));
+    SyntheticSource { settings: settings.clone(), graph: Arc::new(graph), rates, columns, world: Arc::default() }
 }
 fn read(source: &SyntheticSource, columns: &[&str], chunk_rows: u64) -> RecordBatch {
     let chunks: Vec<_> = source.chunks(&stages(columns), chunk_rows).unwrap().map(|c| c.unwrap().records).collect();
@@ -185,6 +186,125 @@ fn longer_chains_nest_and_position_turns_round() {
         mean_of(&floats(&batch, &format!("truth.p.{stage}")), &top) / mean_of(&floats(&batch, &format!("truth.p.{stage}")), &rest)
     };
     assert!(lift("click") > 1.2 && lift("cart") < 0.9 && lift("buy") < 0.9);
+}
+
+/// Click, then cart or not, then a purchase on either way under one label.
+const BRANCHES: [&str; 4] = ["click", "cart", "buy_after_cart", "buy_direct"];
+fn branches(rows: u64) -> Synthetic {
+    let follows = Follows::Complement { stage: "click".into(), unless: "cart".into() };
+    let shared = ["buy_after_cart", "buy_direct"].map(|s| (s.to_owned(), "buy".to_owned()));
+    Synthetic {
+        rows,
+        rates: vec![0.2, 0.3, 0.4, 0.1],
+        after: [("buy_direct".to_owned(), follows)].into(),
+        labels: shared.into(),
+        ..Synthetic::default()
+    }
+}
+
+#[test]
+fn branches_exclude_each_other_and_share_a_label() {
+    let batch = all(&opened(&branches(200_000), &BRANCHES));
+    let names: Vec<_> = batch.schema().fields().iter().map(|f| f.name().clone()).collect();
+    let others = ["buy", "truth.p.buy_direct", "truth.cf.buy_direct"];
+    assert!(others.iter().all(|n| names.iter().any(|m| m == n)) && !names.iter().any(|n| n == "buy_direct"), "{names:?}");
+    let (click, cart, buy) = (flags(&batch, "click"), flags(&batch, "cart"), flags(&batch, "buy"));
+    let direct: Vec<_> = click.iter().zip(&cart).map(|(&click, &cart)| click && !cart).collect();
+    for (of, among, expected) in [(&cart, &click, 0.3), (&buy, &cart, 0.4), (&buy, &direct, 0.1)] {
+        assert!((rate(of, among) / expected - 1.0).abs() < 0.05, "{} of {expected}", rate(of, among));
+    }
+    // The truth is calibrated in each space, and what would have come of a row is what came where it was in the space.
+    for (stage, space) in [("buy_after_cart", &cart), ("buy_direct", &direct)] {
+        let (p, cf) = (floats(&batch, &format!("truth.p.{stage}")), flags(&batch, &format!("truth.cf.{stage}")));
+        assert!((mean_of(&p, space) / rate(&buy, space) - 1.0).abs() < 0.08, "{stage}");
+        assert_eq!(among(&cf, space), among(&buy, space));
+    }
+    let unclicked: Vec<_> = click.iter().map(|c| !c).collect();
+    assert!(rate(&buy, &unclicked) == 0.0);
+    // Branches move labels and intercepts, never features.
+    let chain = all(&opened(&Synthetic { after: BTreeMap::new(), labels: BTreeMap::new(), ..branches(200_000) }, &BRANCHES));
+    assert_eq!(floats(&batch, "truth.p.cart"), floats(&chain, "truth.p.cart"));
+    assert_eq!(ids(&batch, "item_id"), ids(&chain, "item_id"));
+}
+
+/// Two levels of branches, and two stages besides that follow the row and the first one.
+fn nested() -> (Vec<&'static str>, Synthetic) {
+    let stage = |s: &str| Follows::Stage(s.into());
+    let complement = |s: &str, u: &str| Follows::Complement { stage: s.into(), unless: u.into() };
+    let after = [
+        ("skim", complement("click", "look")),
+        ("cart_look", stage("look")),
+        ("cart_skim", stage("skim")),
+        ("buy_look_cart", stage("cart_look")),
+        ("buy_look", complement("look", "cart_look")),
+        ("buy_skim_cart", stage("cart_skim")),
+        ("buy_skim", complement("skim", "cart_skim")),
+        ("hide", complement("", "click")),
+        ("wish", stage("click")),
+    ];
+    let names =
+        vec!["click", "look", "skim", "cart_look", "cart_skim", "buy_look_cart", "buy_look", "buy_skim_cart", "buy_skim", "hide", "wish"];
+    let shared = names.iter().filter(|n| n.starts_with("buy")).map(|n| ((*n).to_owned(), "buy".to_owned()));
+    let settings = Synthetic {
+        rows: 100_000,
+        rates: vec![0.4, 0.4, 0.5, 0.4, 0.3, 0.5, 0.3, 0.6, 0.2, 0.1, 0.3],
+        after: after.into_iter().map(|(name, follows)| (name.to_owned(), follows)).collect(),
+        labels: shared.collect(),
+        ..Synthetic::default()
+    };
+    (names, settings)
+}
+
+#[test]
+fn any_graph_reads_back_as_it_was_drawn() {
+    let (names, settings) = nested();
+    let source = opened(&settings, &names);
+    let (batch, graph) = (all(&source), &source.graph);
+    let labels: Vec<Vec<u8>> = graph.nodes.iter().map(|n| flags(&batch, &n.label).into_iter().map(u8::from).collect()).collect();
+    let read = graph.flags(&labels);
+    for (s, node) in graph.nodes.iter().enumerate() {
+        let (space, name) = (&read.in_space[s], &node.name);
+        let reached: Vec<bool> = read.reached[s].iter().map(|&r| r != 0).collect();
+        let drawn: Vec<bool> = flags(&batch, &format!("truth.cf.{name}")).iter().zip(space).map(|(&cf, &inside)| cf && inside).collect();
+        assert_eq!(reached, drawn, "{name}: what came is what would have come, in its space");
+        let (rate, expected) = (rate(&reached, space), settings.rates[s]);
+        assert!((rate / expected - 1.0).abs() < 0.06, "{name}: {rate} of {expected}");
+        let p = mean_of(&floats(&batch, &format!("truth.p.{name}")), space);
+        assert!((p / rate - 1.0).abs() < 0.06, "{name}: {p} of {rate}");
+    }
+    // No label is 1 on a row that reached none of its stages.
+    for (row, &buy) in flags(&batch, "buy").iter().enumerate() {
+        let ways = (0..graph.len()).filter(|&s| graph.nodes[s].label == "buy" && read.reached[s][row] != 0).count();
+        assert_eq!(ways, usize::from(buy));
+    }
+}
+
+#[test]
+fn bad_graphs_are_refused() {
+    let stage = |s: &str| Follows::Stage(s.into());
+    let complement = |s: &str, u: &str| Follows::Complement { stage: s.into(), unless: u.into() };
+    let named = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<BTreeMap<_, _>>();
+    for (after, labels, expected) in [
+        (Some(("by", stage("click"))), &[][..], "`after`: there is no stage `by`; the stages are click, cart, buy_after_cart, buy_direct"),
+        (Some(("cart", stage("buy_direct"))), &[], "`after`: stage `cart` follows `buy_direct`, which is not one of the stages before it"),
+        (Some(("cart", stage("clik"))), &[], "`after`: stage `cart` follows `clik`, which is not one of the stages before it"),
+        (
+            Some(("buy_direct", complement("click", "buy_after_cart"))),
+            &[],
+            "`after`: stage `buy_direct` follows `click` unless `buy_after_cart`, which must be a stage before it that follows `click` too, without an `unless`",
+        ),
+        (None, &[("by", "buy")], "`labels`: there is no stage `by`; the stages are click, cart, buy_after_cart, buy_direct"),
+        (
+            None,
+            &[("buy_after_cart", "buy"), ("buy_direct", "buy")],
+            "`labels`: stages `buy_after_cart` and `buy_direct` share the label `buy`, but one row can reach both or pass from one's path into the other's",
+        ),
+        (None, &[("cart", "day")], "stage `day` has the name of another column of the synthetic source"),
+    ] {
+        let after = after.into_iter().map(|(s, f)| (s.to_owned(), f)).collect();
+        let settings = Synthetic { after, labels: named(labels), ..Synthetic::default() };
+        assert_eq!(settings.open(None, &stages(&BRANCHES)).err().unwrap().to_string(), expected);
+    }
 }
 
 #[test]

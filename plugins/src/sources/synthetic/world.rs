@@ -7,6 +7,7 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 use super::Synthetic;
+use esmm_funnel_core::graph::Graph;
 
 pub(super) const AGES: [&str; 7] = ["18-24", "25-34", "35-44", "45-54", "55-64", "65+", "unknown"];
 pub(super) const CHANNELS: [&str; 4] = ["app", "web", "email", "partner"];
@@ -218,7 +219,7 @@ pub(super) struct World {
 
 impl World {
     /// Of checked settings, with one rate a stage.
-    pub(super) fn new(settings: &Synthetic, rates: &[f64]) -> Self {
+    pub(super) fn new(settings: &Synthetic, graph: &Graph, rates: &[f64]) -> Self {
         let stages = rates.len();
         let rng = &mut Stream::new(settings.seed, Purpose::Effects, 0);
         let dim = settings.latent_dim;
@@ -247,11 +248,11 @@ impl World {
             interaction: interaction(settings, stages, rng),
             intercepts: vec![0.0; stages],
         };
-        world.calibrate(rates);
+        world.calibrate(graph, rates);
         world
     }
 
-    /// Draws row `number`: its fields, each stage's probability given that the one before was reached, and each stage's outcome in that case.
+    /// Draws row `number`: its fields, each stage's probability given that the row is in its space, and each stage's outcome in that case.
     pub(super) fn row(&self, purpose: Purpose, number: u64, p: &mut [f64], outcome: &mut [bool]) -> Row {
         let rng = &mut Stream::new(self.settings.seed, purpose, number);
         let row = self.fields(rng);
@@ -289,8 +290,8 @@ impl World {
         }
     }
 
-    /// Finds each stage's intercept such that its rate, among those that reached it, is the one asked for.
-    fn calibrate(&mut self, rates: &[f64]) {
+    /// Finds each stage's intercept such that its rate, among the rows of its space, is the one asked for.
+    fn calibrate(&mut self, graph: &Graph, rates: &[f64]) {
         let n = PILOT as usize;
         let mut logits = vec![0.0; n * self.stages];
         for (number, out) in logits.chunks_exact_mut(self.stages).enumerate() {
@@ -298,19 +299,26 @@ impl World {
             let row = self.fields(rng);
             self.logits(&row, rng.confounder(self.settings.confounding), out);
         }
-        let mut reached = vec![1.0; n];
+        // Per stage: each row's probability of reaching it; and of reaching it once in its space.
+        let (mut reached, mut passed): (Vec<Vec<f64>>, Vec<Vec<f64>>) = (Vec::new(), Vec::new());
         for (stage, &rate) in rates.iter().enumerate() {
-            let column = || logits.iter().skip(stage).step_by(self.stages).zip(&reached);
-            let total: f64 = reached.iter().sum();
+            let node = &graph.nodes[stage];
+            let mut space = node.parent.map_or_else(|| vec![1.0; n], |parent| reached[parent].clone());
+            if let Some(unless) = node.unless {
+                space.iter_mut().zip(&passed[unless]).for_each(|(weight, p)| *weight *= 1.0 - p);
+            }
+            let column = || logits.iter().skip(stage).step_by(self.stages);
+            let total: f64 = space.iter().sum();
             let (mut low, mut high) = (-100.0, 100.0);
             for _ in 0..40 {
                 let middle = f64::midpoint(low, high);
-                let got = column().map(|(z, weight)| weight * sigmoid(z + middle)).sum::<f64>() / total;
+                let got = column().zip(&space).map(|(z, weight)| weight * sigmoid(z + middle)).sum::<f64>() / total;
                 *(if got < rate { &mut low } else { &mut high }) = middle;
             }
             self.intercepts[stage] = f64::midpoint(low, high);
-            let passed: Vec<f64> = column().map(|(z, weight)| weight * sigmoid(z + self.intercepts[stage])).collect();
-            reached = passed;
+            let p: Vec<f64> = column().map(|z| sigmoid(z + self.intercepts[stage])).collect();
+            reached.push(space.iter().zip(&p).map(|(weight, p)| weight * p).collect());
+            passed.push(p);
         }
     }
 }
