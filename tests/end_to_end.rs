@@ -4,9 +4,13 @@
 
 mod common;
 
+use arrow::array::{ArrayRef, Int64Array, TimestampMillisecondArray};
+use arrow::record_batch::RecordBatch;
 use common::log::{csv, parquet, rows_of};
 use common::table::Table;
 use common::{PROJECT, SMALL, Sandbox, says};
+use parquet::arrow::ArrowWriter;
+use std::sync::Arc;
 
 #[test]
 fn a_run_folder_holds_everything() {
@@ -232,6 +236,84 @@ fn the_store_is_made_once_and_can_be_deleted() {
     let text = t.text("train.csv");
     t.write("train.csv", text + "x,1,u1,c1,3,t1,5.5,0,0\n");
     assert!(!reused(""));
+}
+
+/// The folder in which some process builds a store, if there is one.
+fn unfinished(t: &Sandbox) -> Option<std::path::PathBuf> {
+    let entries = std::fs::read_dir(t.path(".esmm-store")).into_iter().flatten().map(|e| e.unwrap().path());
+    entries.filter(|p| p.is_dir()).find(|p| p.file_name().unwrap().to_string_lossy().starts_with('.'))
+}
+
+#[test]
+fn what_a_killed_prepare_leaves_is_swept_and_what_a_living_one_writes_is_not() {
+    let t = Sandbox::with_log();
+    let mut child = t.spawn(&format!("prepare {PROJECT}/funnels/four_stage.toml --set data.source.rows=1000000000"));
+    while unfinished(&t).is_none() {
+        assert!(child.try_wait().unwrap().is_none(), "it has a billion rows to encode");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    t.ok("prepare log.toml");
+    assert!(unfinished(&t).is_some_and(|dir| dir.join("labels.u8").is_file()));
+    // Nothing that the process could do about it.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(unfinished(&t).is_some());
+    t.ok("prepare log.toml");
+    assert!(unfinished(&t).is_some(), "a store that is there is used without looking around");
+    t.ok("prepare log.toml --set data.keys=[\"id\"]");
+    assert_eq!(std::fs::read_dir(t.path(".esmm-store")).unwrap().count(), 2, "two stores, and no lock");
+}
+
+#[test]
+fn a_damaged_store_is_told_and_made_anew() {
+    let t = Sandbox::with_log();
+    let store = t.ok("prepare log.toml --format json").json()["store"].as_str().unwrap().to_owned();
+    says(&t.ok("prepare log.toml --verify").stdout, &["is there already, and whole"]);
+    let labels = format!("{store}/labels.u8");
+    let mut bytes = t.bytes(&labels);
+    bytes[40] ^= 1;
+    t.write(&labels, &bytes);
+    says(
+        &t.ok("prepare log.toml").stdout,
+        &["was damaged (`", "labels.u8` is not what was written: its checksum differs) and is written anew"],
+    );
+    bytes[40] ^= 1;
+    assert_eq!(t.bytes(&labels), bytes);
+    says(&t.ok("prepare log.toml").stdout, &["is there already"]);
+}
+
+#[test]
+fn times_as_text_numbers_and_columns_of_parquet_are_scored_alike() {
+    let t = Sandbox::new();
+    let seconds: Vec<i64> = (0..3000).map(|i| 1_700_000_000 + i * 20_011).collect();
+    let clicks: Vec<i64> = seconds.iter().map(|s| i64::from(s / 3600 % 24 > 17 || s % 7 == 0)).collect();
+    let text: Vec<String> = seconds.iter().map(|s| jiff::Timestamp::from_second(*s).unwrap().to_string()).collect();
+    let mut csv = String::from("id,at,click\n");
+    (0..3000).for_each(|i| csv += &format!("{i},{},{}\n", text[i], clicks[i]));
+    t.write("log.csv", csv);
+    let feature = "[feature.at]\nkind = \"time\"\nparts = [\"hour\", \"weekday\", \"week\"]\nunit = \"seconds\"\ntimezone = \"-03:30\"\n";
+    let data = "[data]\nsource = { kind = \"csv\", files = [\"log.csv\"] }\nkeys = [\"id\"]\n";
+    let train = "[train]\nbatch_rows = 64\nepochs = 3\noptimizer = { kind = \"adam\", lr = 0.01 }\n";
+    t.write("spec.toml", format!("[funnel]\nchain = \"impression -> click\"\n{feature}{data}{train}"));
+    t.ok("run spec.toml --out run");
+    assert!(t.json("run/metrics.json")["test"]["click"]["full"]["auc"].as_f64().unwrap() > 0.75);
+    t.ok("predict run --data log.csv --out text.csv");
+    t.write("numbers.csv", (0..3000).fold("id,at\n".to_owned(), |csv, i| csv + &format!("{i},{}\n", seconds[i])));
+    t.ok("predict run --data numbers.csv --out numbers.out.csv");
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..3000));
+    let at: ArrayRef = Arc::new(TimestampMillisecondArray::from_iter_values(seconds.iter().map(|s| s * 1000)).with_timezone("UTC"));
+    let records = RecordBatch::try_from_iter([("id", id), ("at", at)]).unwrap();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(t.path("log.parquet")).unwrap(), records.schema(), None).unwrap();
+    writer.write(&records).unwrap();
+    writer.close().unwrap();
+    t.ok("predict run --data log.parquet --out parquet.csv");
+    assert_eq!(t.text("text.csv"), t.text("numbers.out.csv"));
+    assert_eq!(t.text("text.csv"), t.text("parquet.csv"));
+    t.write("broken.csv", "id,at\n1,2024-05-31\n2,tomorrow\n");
+    says(
+        &t.fails("predict run --data broken.csv --out none.csv"),
+        &["broken.csv:3: column at: expected a time", "found text of 8 characters"],
+    );
 }
 
 #[test]
