@@ -65,6 +65,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Check a spec and say what it means and what it will cost.
     Check(CheckArgs),
+    /// Look at data and propose a first spec for them.
+    Init(InitArgs),
     /// Explain a key of the spec, or a plugin and its settings.
     Explain(ExplainArgs),
     /// List the plugins of this build.
@@ -149,6 +151,15 @@ pub struct CheckArgs {
     /// Exit with 1 if there is a warning.
     #[arg(long)]
     pub deny_warnings: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// CSV, TSV (or .gz of these) or Parquet.
+    pub data: PathBuf,
+    /// Write the spec here instead of to stdout; a file that is there already stays as it is.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

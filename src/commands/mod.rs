@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod eval;
 mod explain;
+mod init;
 mod list;
 mod metrics_text;
 mod new;
@@ -39,6 +40,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Run(args) => run::run(&args, &global, ui),
         Command::Resume(args) => resume::run(&args, &global, ui),
         Command::Check(args) => check::run(&args, &global, ui),
+        Command::Init(args) => init::run(&args, ui),
         Command::Explain(args) => explain::run(&args, ui),
         Command::List(args) => list::run(&args, ui),
         Command::Schema => schema::run(),
