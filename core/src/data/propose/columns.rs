@@ -339,7 +339,7 @@ impl<'a> Columns<'a> {
         }
         let mut verdict = suspect(verdict, array, spaces);
         if let Some((_, missing)) = self.scan.gappy.iter().find(|(c, _)| *c == column) {
-            verdict.reason += &format!("; 0, 1 and {missing} empty cells: with 0 in their place it could be a stage");
+            verdict.reason += &format!("; 0, 1 and empty cells ({missing}): with 0 in their place it could be a stage");
         }
         match verdict.decision {
             Decision::Take(kind) => (Role::Feature(kind), verdict),

@@ -149,10 +149,10 @@ pub(super) fn stages(scan: &Scan, chain: &[usize], names: &[&str]) -> Vec<Propos
 
 /// A column's name with the letters that names of stages and features may have, and unlike those that are taken.
 pub(super) fn name(column: &str, taken: &[&str]) -> String {
-    let letters: String = column.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }).collect();
-    let letters = letters.trim_matches('_');
-    let base = if letters.is_empty() { "column" } else { letters };
-    let mut candidates = std::iter::once(base.to_owned()).chain((2..).map(|i| format!("{base}_{i}")));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let letters = column.split(|c| !allowed(c)).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_");
+    let base = if letters.is_empty() { "column".to_owned() } else { letters };
+    let mut candidates = std::iter::once(base.clone()).chain((2..).map(|i| format!("{base}_{i}")));
     candidates.find(|c| !taken.contains(&c.as_str())).unwrap_or_default()
 }
 
@@ -165,6 +165,6 @@ mod tests {
         assert_eq!(words("addToCart"), ["add", "to", "cart"]);
         assert_eq!(words("is_CLICK 2"), ["is", "click", "2"]);
         assert!(sounds_like_outcome("is_purchase") && sounds_like_outcome("addToCart") && !sounds_like_outcome("newbie"));
-        assert_eq!([name("add to cart", &[]), name("été", &[]), name("a b", &["a_b"])], ["add_to_cart", "t", "a_b_2"]);
+        assert_eq!([name("add to cart", &[]), name("été 2", &[]), name("a b", &["a_b"])], ["add_to_cart", "t_2", "a_b_2"]);
     }
 }

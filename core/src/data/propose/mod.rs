@@ -119,7 +119,7 @@ fn no_flag(scan: &Scan, names: &[&str], inputs: &[Input]) -> Diagnostics {
     let mut fault = Diagnostic::error("no-labels", message);
     for &(column, missing) in &scan.gappy {
         let name = names[column];
-        fault = fault.help(format!("`{name}` holds 0 or 1 and {missing} empty cells: fill them, with 0 where the outcome did not happen"));
+        fault = fault.help(format!("`{name}` holds 0, 1 and empty cells ({missing}): fill them, with 0 where the outcome did not happen"));
     }
     fault = fault.help("a funnel's outcomes are columns of 0 and 1, one for each stage: clicked or not, bought or not");
     fault.help(format!("columns: {}", names.join(", "))).into()

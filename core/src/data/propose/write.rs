@@ -50,12 +50,11 @@ impl Proposal {
         } else {
             format!("{} rows", count(self.rows))
         };
-        format!(
-            "# A first spec for {files} ({judged}), to be read and changed.\n\
-             #   esmm-funnel check {spec}    what it means and costs, and what is wrong with it\n\
-             #   esmm-funnel run {spec}      train and evaluate it\n\
-             #   esmm-funnel explain KEY     what a key means, as in `explain train.epochs`\n"
-        )
+        let line = |command: String, what: &str| format!("#   esmm-funnel {command:width$}  {what}\n", width = spec.len().max(5) + 6);
+        format!("# A first spec for {files} ({judged}), to be read and changed.\n")
+            + &line(format!("check {spec}"), "what it means and costs, and what is wrong with it")
+            + &line(format!("run {spec}"), "train and evaluate it")
+            + &line("explain KEY".to_owned(), "what a key means, as in `explain train.epochs`")
     }
 
     fn funnel(&self, name: &str) -> String {
