@@ -173,6 +173,12 @@ pub struct ListArgs {
     /// Only this kind.
     #[arg(value_parser = ["tower", "encoder", "objective", "source"])]
     pub kind: Option<String>,
+    /// As a Markdown table.
+    #[arg(long)]
+    pub markdown: bool,
+    /// As a Markdown page with every plugin's settings.
+    #[arg(long, requires = "markdown")]
+    pub settings: bool,
 }
 
 #[derive(Debug, Args)]
