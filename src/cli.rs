@@ -65,6 +65,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Check a spec and say what it means and what it will cost.
     Check(CheckArgs),
+    /// Look at data and propose a first spec for them.
+    Init(InitArgs),
     /// Explain a key of the spec, or a plugin and its settings.
     Explain(ExplainArgs),
     /// Draw the funnel of a spec, with its rates where the data can be read.
@@ -154,6 +156,15 @@ pub struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct InitArgs {
+    /// CSV, TSV (or .gz of these) or Parquet.
+    pub data: PathBuf,
+    /// Write the spec here instead of to stdout; a file that is there already stays as it is.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// A key such as `train.batch_rows`, or `tower mlp`; nothing: an overview.
     pub topic: Vec<String>,
@@ -190,6 +201,12 @@ pub struct ListArgs {
     /// Only this kind.
     #[arg(value_parser = ["tower", "encoder", "objective", "source"])]
     pub kind: Option<String>,
+    /// As a Markdown table.
+    #[arg(long)]
+    pub markdown: bool,
+    /// As a Markdown page with every plugin's settings.
+    #[arg(long, requires = "markdown")]
+    pub settings: bool,
 }
 
 #[derive(Debug, Args)]

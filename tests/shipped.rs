@@ -5,7 +5,6 @@
 mod common;
 
 use common::{PROJECT, SMALL, Sandbox};
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,10 +69,11 @@ fn the_readme_lists_the_plugins_of_this_build() {
     let (start, end) = ("<!-- plugins -->\n", "<!-- /plugins -->");
     let Some((before, rest)) = readme.split_once(start) else { panic!("no `{start}` in the README") };
     let (_, after) = rest.split_once(end).unwrap();
-    let mut table = String::from("| kind | name | what |\n|---|---|---|\n");
-    for p in Sandbox::new().ok("list --format json").json().as_array().unwrap() {
-        let cell = |key: &str| p[key].as_str().unwrap();
-        writeln!(table, "| {} | `{}` | {} |", cell("kind"), cell("name"), cell("summary")).unwrap();
-    }
+    let table = Sandbox::new().ok("list --markdown").stdout;
     shipped(&path, &format!("{before}{start}{table}{end}{after}"));
+}
+
+#[test]
+fn the_page_of_plugins_is_what_the_program_prints() {
+    shipped(&Path::new(PROJECT).join("docs/plugins.md"), &Sandbox::new().ok("list --markdown --settings").stdout);
 }

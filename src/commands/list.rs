@@ -5,6 +5,7 @@ use crate::ui::{Exit, Ui};
 use anyhow::Result;
 use esmm_funnel_core::plugin::Kind;
 use esmm_funnel_core::spec::explain::list;
+use esmm_funnel_core::spec::manual;
 use serde_json::{Value, json};
 
 pub fn run(args: &ListArgs, ui: &Ui) -> Result<Exit> {
@@ -16,6 +17,11 @@ pub fn run(args: &ListArgs, ui: &Ui) -> Result<Exit> {
         .iter()
         .map(|(kind, name, summary, from)| json!({ "kind": kind.to_string(), "name": name, "summary": summary, "crate": from }))
         .collect();
-    ui.answer(&lines.join("\n"), &Value::Array(value))?;
+    let text = match (args.markdown, args.settings) {
+        (true, true) => manual::page(kind),
+        (true, false) => manual::table(kind),
+        _ => lines.join("\n"),
+    };
+    ui.answer(&text, &Value::Array(value))?;
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ mod completions;
 mod eval;
 mod explain;
 mod graph;
+mod init;
 mod list;
 mod metrics_text;
 mod new;
@@ -40,6 +41,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Run(args) => run::run(&args, &global, ui),
         Command::Resume(args) => resume::run(&args, &global, ui),
         Command::Check(args) => check::run(&args, &global, ui),
+        Command::Init(args) => init::run(&args, ui),
         Command::Explain(args) => explain::run(&args, ui),
         Command::Graph(args) => graph::run(&args, &global, ui),
         Command::List(args) => list::run(&args, ui),

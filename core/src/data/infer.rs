@@ -21,7 +21,7 @@ const SAMPLE_INPUTS: usize = 16;
 /// What stands between the values of a bag in text.
 const SEPARATOR: &str = "|";
 /// Distinct whole numbers up to which a column is taken for ids.
-const FEW_VALUES: usize = 50;
+pub(super) const FEW_VALUES: usize = 50;
 /// Texts that stand for missing in a column of numbers.
 const MISSING: [&str; 8] = ["NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N"];
 
@@ -69,8 +69,9 @@ pub(crate) fn infer(
         if taken.contains(column.as_str()) {
             continue;
         }
+        let is_key = spec.entities.iter().any(|e| &e.key == column);
         let verdict =
-            reason_to_skip(spec, &reserved, truth, column).map_or_else(|| judge(column, sample.column(i), spec), Verdict::leave_out);
+            reason_to_skip(spec, &reserved, truth, column).map_or_else(|| judge(column, sample.column(i), is_key), Verdict::leave_out);
         let verdict = suspect(verdict, sample.column(i), &spaces);
         if let Decision::Take(kind) = verdict.decision {
             let of = spec.entities.iter().find(|e| &e.key == column).map(|e| e.name.clone());
@@ -81,16 +82,19 @@ pub(crate) fn infer(
     Ok((inferred, features))
 }
 
-struct Verdict {
-    decision: Decision,
-    reason: String,
-    missing: Vec<String>,
+/// What to do with a column.
+pub(super) struct Verdict {
+    pub decision: Decision,
+    /// Why, in words.
+    pub reason: String,
+    /// Texts that stand for missing.
+    pub missing: Vec<String>,
 }
 impl Verdict {
-    fn leave_out(reason: impl Into<String>) -> Self {
+    pub fn leave_out(reason: impl Into<String>) -> Self {
         Self { decision: Decision::LeaveOut, reason: reason.into(), missing: Vec::new() }
     }
-    fn take(kind: FeatureKind, reason: impl Into<String>) -> Self {
+    pub fn take(kind: FeatureKind, reason: impl Into<String>) -> Self {
         Self { decision: Decision::Take(kind), reason: reason.into(), missing: Vec::new() }
     }
 }
@@ -182,7 +186,8 @@ fn reason_to_skip(spec: &Spec, reserved: &HashSet<String>, truth: &[TruthColumns
     }
 }
 
-fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
+/// What a column is, by its type, its name and its cells. `is_key`: it is the key of an entity.
+pub(super) fn judge(column: &str, array: &arrow::array::ArrayRef, is_key: bool) -> Verdict {
     match array.data_type() {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) if !item.data_type().is_floating() => {
             return Verdict::take(FeatureKind::Bag, "holds lists");
@@ -197,7 +202,6 @@ fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
     }
     let Ok(cells) = Cells::of(array, Role::Text) else { return Verdict::leave_out(format!("type {}", array.data_type())) };
     let look = Look::at(&cells);
-    let is_key = spec.entities.iter().any(|e| e.key == column);
     if look.rows == 0 {
         return Verdict::leave_out("empty in all rows looked at");
     }
@@ -232,19 +236,25 @@ fn judge(column: &str, array: &arrow::array::ArrayRef, spec: &Spec) -> Verdict {
 }
 
 /// What the cells of a column look like.
-struct Look {
-    rows: usize,
-    distinct: usize,
-    numeric: bool,
-    decimals: bool,
+pub(super) struct Look {
+    /// Cells that hold something.
+    pub rows: usize,
+    /// Different values among them.
+    pub distinct: usize,
+    /// All are numbers.
+    pub numeric: bool,
+    /// Some are not whole.
+    pub decimals: bool,
     leading_zero: bool,
-    markers: Vec<String>,
+    /// Texts that stand for missing.
+    pub markers: Vec<String>,
     bars: usize,
-    dates: usize,
+    /// Cells that start with a date.
+    pub dates: usize,
     characters: usize,
 }
 impl Look {
-    fn at(cells: &Cells) -> Self {
+    pub fn at(cells: &Cells) -> Self {
         let mut look = Self {
             rows: 0,
             distinct: 0,
@@ -294,7 +304,7 @@ fn is_date(text: &[u8]) -> bool {
 }
 
 /// Whether a column's name says that its numbers are names, not quantities.
-fn looks_like_code(column: &str) -> bool {
+pub(super) fn looks_like_code(column: &str) -> bool {
     const WORDS: [&str; 16] =
         ["id", "ids", "code", "zip", "zipcode", "postcode", "postal", "sku", "uuid", "guid", "hash", "isbn", "ean", "upc", "gtin", "key"];
     let lower = column.to_lowercase();
@@ -324,7 +334,7 @@ fn labels_in_space(spec: &Spec, graph: &Graph, sample: &RecordBatch) -> Vec<(Str
 }
 
 /// Leaves out a column that alone explains a label.
-fn suspect(verdict: Verdict, array: &arrow::array::ArrayRef, spaces: &[(String, Vec<usize>, Vec<u8>)]) -> Verdict {
+pub(super) fn suspect(verdict: Verdict, array: &arrow::array::ArrayRef, spaces: &[(String, Vec<usize>, Vec<u8>)]) -> Verdict {
     let codes: Vec<Vec<u32>> = match verdict.decision {
         Decision::Take(FeatureKind::Id | FeatureKind::Bag) => {
             // An id is a bag of one.

@@ -30,6 +30,7 @@ mod orphan;
 mod persist;
 mod prepare;
 mod preprocess;
+pub mod propose;
 mod raw;
 mod resolve;
 mod shuffle;

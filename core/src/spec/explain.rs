@@ -1,9 +1,11 @@
 //! What `explain` and `list` say, read off the schema: whatever has a doc comment explains itself.
 
+use super::manual::PluginManual;
 use super::schema::schema;
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::plugin::registry::{self, Kind, Plugin};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
@@ -33,7 +35,7 @@ pub fn list(kind: Option<Kind>) -> Vec<(Kind, &'static str, String, &'static str
 }
 
 /// The description of a schema, in one line up to the first full stop.
-fn summary(schema: &Value) -> String {
+pub(super) fn summary(schema: &Value) -> String {
     let text = description(schema);
     let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
     let end = first.match_indices(". ").find(|(at, _)| first[at + 2..].starts_with(|c: char| !c.is_ascii_digit()));
@@ -42,7 +44,7 @@ fn summary(schema: &Value) -> String {
         None => first,
     }
 }
-fn description(schema: &Value) -> String {
+pub(super) fn description(schema: &Value) -> String {
     schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
@@ -228,22 +230,46 @@ fn unknown(path: &str, part: &str, shown: &[&str], names: &[&str]) -> Diagnostic
 
 /// One row for each key of a table.
 fn settings(root: &Value, schema: &Value) -> String {
-    let rows = object(schema, "properties")
-        .filter(|(k, _)| *k != "kind" || schema.pointer("/properties/kind/const").is_none())
+    let row = |key: Setting| {
+        let facts = key.default.map_or_else(|| key.values.clone(), |default| format!("{}; {default}", key.values));
+        (key.key, facts, key.text)
+    };
+    table("keys (type; default)", keys(root, schema).into_iter().map(row).collect())
+}
+
+/// A key of a table, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// The key.
+    pub key: String,
+    /// Its type, with the range or the values that it may have.
+    pub values: String,
+    /// The default as TOML, `not set`, or `required`; `None` where the text says it.
+    pub default: Option<String>,
+    /// What it is.
+    pub text: String,
+}
+
+/// The keys of a table, but for `kind`.
+pub(super) fn keys(root: &Value, schema: &Value) -> Vec<Setting> {
+    let kind = |key: &String| key == "kind" && schema.pointer("/properties/kind/const").is_some();
+    object(schema, "properties")
+        .filter(|(key, _)| !kind(key))
         .map(|(key, value)| {
             let default = match value.get("default") {
-                Some(Value::Null) if description(value).contains("Default:") => String::new(),
-                Some(Value::Null) => "not set".to_owned(),
-                Some(default) => literal(default),
-                None if is_required(schema, key) => "required".to_owned(),
-                None => String::new(),
+                Some(Value::Null) if description(value).contains("Default:") => None,
+                Some(Value::Null) => Some("not set".to_owned()),
+                Some(default) => Some(literal(default)),
+                None if is_required(schema, key) => Some("required".to_owned()),
+                None => None,
             };
-            let facts = if default.is_empty() { type_text(root, value) } else { format!("{}; {default}", type_text(root, value)) };
-            (key.clone(), facts, if description(value).is_empty() { description(resolve(root, value)) } else { description(value) })
+            let own = description(value);
+            let text = if own.is_empty() { description(resolve(root, value)) } else { own };
+            Setting { key: key.clone(), values: type_text(root, value), default, text }
         })
-        .collect();
-    table("keys (type; default)", rows)
+        .collect()
 }
+
 fn table(title: &str, rows: Vec<(String, String, String)>) -> String {
     if rows.is_empty() {
         return String::new();
@@ -285,11 +311,8 @@ fn type_text(root: &Value, schema: &Value) -> String {
         _ => return "a value".into(),
     };
     let words = types.into_iter().map(|t| match t {
-        "integer" => match schema.get("minimum").and_then(Value::as_f64) {
-            Some(least) => format!("a whole number, {least} or more"),
-            None => "a whole number".to_owned(),
-        },
-        "number" => "a number".into(),
+        "integer" => format!("a whole number{}", range(schema)),
+        "number" => format!("a number{}", range(schema)),
         "boolean" => "true or false".into(),
         "string" => "a string".into(),
         "array" => {
@@ -307,6 +330,25 @@ fn type_text(root: &Value, schema: &Value) -> String {
         other => other.to_owned(),
     });
     words.collect::<Vec<_>>().join(" or ")
+}
+
+/// The range of a number, in words that follow its type.
+fn range(schema: &Value) -> String {
+    let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
+    let (least, above) = (bound("minimum"), bound("exclusiveMinimum"));
+    // What a type cannot hold anyway is no bound that a user cares for.
+    let (most, below) = (bound("maximum").filter(|m| m.abs() < 1e9), bound("exclusiveMaximum"));
+    match (least, above, most, below) {
+        (Some(least), _, Some(most), _) => format!(", {least} to {most}"),
+        (Some(least), _, _, Some(below)) => format!(", {least} or more and below {below}"),
+        (Some(least), ..) => format!(", {least} or more"),
+        (_, Some(above), Some(most), _) => format!(", above {above}, {most} or less"),
+        (_, Some(above), _, Some(below)) => format!(", above {above} and below {below}"),
+        (_, Some(above), ..) => format!(", above {above}"),
+        (_, _, Some(most), _) => format!(", {most} or less"),
+        (_, _, _, Some(below)) => format!(", below {below}"),
+        _ => String::new(),
+    }
 }
 
 /// JSON as it is written in TOML.
@@ -339,24 +381,20 @@ fn plugin_named(kind: Kind, name: &str) -> Result<String, Diagnostics> {
     Err(d.help(format!("{kind}s in this build: {}", registry::names(kind).join(", "))).into())
 }
 fn plugin(kind: Kind, plugin: &Plugin) -> String {
-    let root = (plugin.schema)().to_value();
-    let mut out = format!("{kind} `{}`, from `{}`\n", plugin.name, plugin.crate_name);
-    for line in description(&root).lines() {
-        let _ = writeln!(out, "    {line}");
+    let manual = PluginManual::of(plugin);
+    let mut out = format!("{kind} `{}`, from `{}`\n", manual.name, manual.from);
+    for line in manual.text.lines() {
+        let _ = writeln!(out, "{}", format!("    {line}").trim_end());
     }
+    if let Some(paper) = &manual.paper {
+        let _ = write!(out, "\n    paper: {paper}\n");
+    }
+    let root = (plugin.schema)().to_value();
     let rows = settings(&root, &root);
     out += if rows.is_empty() { "\n    no settings\n" } else { &rows };
-    let header = match kind {
-        Kind::Tower => "stage.click.tower",
-        Kind::Encoder => "encoder",
-        Kind::Objective => "objective",
-        Kind::Source => "data.source",
-    };
-    let _ = write!(out, "\n    in a spec, with the defaults:\n      [{header}]\n      kind = \"{}\"\n", plugin.name);
-    for key in super::decode::keys_of(&(plugin.schema)()) {
-        if let Some(value) = (plugin.defaults)().get(&key) {
-            let _ = writeln!(out, "      {key} = {value}");
-        }
+    out += "\n    in a spec, with the defaults:\n";
+    for line in manual.example.lines() {
+        let _ = writeln!(out, "      {line}");
     }
     out
 }
@@ -426,6 +464,26 @@ mod tests {
         says(&["objective"], &["How stages become one loss.", "Every stage's probability"]);
         let mlp = (Kind::Tower, "mlp", "Linear layers with a nonlinearity between them.".into(), "esmm-funnel-core");
         assert!(list(Some(Kind::Tower)).contains(&mlp) && list(None).contains(&mlp) && !list(Some(Kind::Source)).contains(&mlp));
+    }
+
+    #[test]
+    fn ranges() {
+        let said = |schema: Value| type_text(&Value::Null, &schema);
+        let number = |bounds: Value| {
+            let mut schema = serde_json::json!({"type": "number"});
+            schema.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
+            said(schema)
+        };
+        use serde_json::json;
+        assert_eq!(number(json!({})), "a number");
+        assert_eq!(number(json!({"minimum": 0.0, "maximum": 1.5})), "a number, 0 to 1.5");
+        assert_eq!(number(json!({"minimum": 0.0, "exclusiveMaximum": 1.0})), "a number, 0 or more and below 1");
+        assert_eq!(number(json!({"exclusiveMinimum": 0.0})), "a number, above 0");
+        assert_eq!(number(json!({"exclusiveMinimum": 0.0, "maximum": 1.0})), "a number, above 0, 1 or less");
+        assert_eq!(number(json!({"maximum": 1.0})), "a number, 1 or less");
+        assert_eq!(said(json!({"type": "integer", "minimum": 0, "maximum": 18_446_744_073_709_551_615_u64})), "a whole number, 0 or more");
+        let items = json!({"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}});
+        assert_eq!(said(items), "an array of numbers, 0 to 1");
     }
 
     #[test]

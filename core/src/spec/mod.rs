@@ -8,6 +8,7 @@
 mod check;
 mod decode;
 pub mod explain;
+pub mod manual;
 mod origins;
 mod read;
 pub mod schema;

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Rows of a chunk.
 const CHUNK_ROWS: usize = 16_384;
 
-/// Parquet files. Columns keep their types; lists are bags.
+/// Parquet files: columns keep their types, and lists are bags.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parquet {
