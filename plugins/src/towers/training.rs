@@ -74,7 +74,7 @@ fn batch() -> Batch {
 #[test]
 fn networks_train_inside_a_model() {
     let cases = [
-        ("concat", r#"{ kind = "mlp", hidden = [16, 8], activation = "prelu", layer_norm = true, dropout = 0.1 }"#),
+        ("concat", r#"{ kind = "mlp", hidden = [16, 8], activation = "prelu", norm = "layer", dropout = 0.1 }"#),
         ("concat", r#"{ kind = "dcn_v2", hidden = [8], dropout = 0.1 }"#),
         ("concat", r#"{ kind = "dcn_v2", rank = 2, structure = "stacked", hidden = [8], activation = "gelu" }"#),
         ("concat", r#"{ kind = "final_mlp", first = [16, 8], second = [8], dropout = 0.1 }"#),
