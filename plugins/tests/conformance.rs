@@ -39,7 +39,10 @@ fn towers_conform_off_their_defaults() {
         ("final_mlp", "first = [4]\nsecond = [6]\nactivation = 'dice'"),
         ("autoint", "hidden = [6]\nlayers = 1"),
         ("din", "attention_hidden = []\nhidden = []"),
-        ("din", "attention_hidden = [5, 3]\nattention_activation = 'prelu'\nsoftmax = true\nhidden = [6]\nactivation = 'relu'\nnorm = 'layer'"),
+        (
+            "din",
+            "attention_hidden = [5, 3]\nattention_activation = 'prelu'\nsoftmax = true\nhidden = [6]\nactivation = 'relu'\nnorm = 'layer'",
+        ),
         ("din", "hidden = [6]\nnorm = 'batch'\ndropout = 0.2"),
         ("aitm", "hidden = [6]"),
         ("aitm", "hidden = [6, 4]\nactivation = 'dice'\nnorm = 'batch'\ndropout = 0.2"),

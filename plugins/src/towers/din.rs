@@ -183,9 +183,8 @@ impl TowerSettings for Din {
 impl Tower for DinTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
         let sequences = self.attention.iter().zip(&self.places).zip(&input.sequences);
-        let attended = sequences.map(|((unit, (pooled, target)), sequence)| {
-            (pooled.columns.clone(), unit.attend(target.values(input), sequence, input))
-        });
+        let attended = sequences
+            .map(|((unit, (pooled, target)), sequence)| (pooled.columns.clone(), unit.attend(target.values(input), sequence, input)));
         let vectors = attended.collect();
         let rest = self.places.iter().fold(StageInput::new(input.parts.clone()), |rest, (pooled, _)| pooled.cleared(rest));
         self.deep.output(&Replaced { rest, vectors }, input)
