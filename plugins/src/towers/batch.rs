@@ -9,9 +9,9 @@ use burn::prelude::*;
 use burn::tensor::activation::sigmoid;
 use esmm_funnel_core::device::{Bk, Device};
 
-/// Added to the variance (PyTorch's default).
+/// Added to the variance (`PyTorch`'s default).
 const EPSILON: f64 = 1e-5;
-/// Weight of a batch in the running values (PyTorch's default).
+/// Weight of a batch in the running values (`PyTorch`'s default).
 const MOMENTUM: f64 = 0.1;
 
 /// Running mean and variance of columns.

@@ -6,6 +6,7 @@ use esmm_funnel_core::device::{Bk, Device, Grads, cpu};
 use esmm_funnel_core::plugin::input::{Noise, Part};
 use esmm_funnel_core::plugin::module::Named;
 use esmm_funnel_core::plugin::registry::find;
+use esmm_funnel_core::plugin::tower::DynTower;
 use esmm_funnel_core::plugin::{Build, EncoderShape, Kind, Needs, PartShape, Sequence, SequenceShape, StageInput, StageShape};
 use serde_json::Value;
 
@@ -187,6 +188,24 @@ fn one_row_is_normalised_as_in_scoring() {
     input.noise = Some(Noise(1));
     assert_eq!(tower.forward(&input).logit.into_data(), scored);
     assert_eq!(tower.tensors(), before);
+}
+
+#[test]
+fn a_scoring_copy_stays_as_it_was() {
+    let Build::Tower(plugin) = find(Kind::Tower, "mlp").unwrap().build else { panic!() };
+    let shape = StageShape::new("click", vec![PartShape { fields: 1, dim: 2, numbers: 0 }]);
+    let device = Device::autodiff(cpu());
+    let tower = (plugin.build)(&"hidden = [4]\nnorm = \"batch\"".parse().unwrap(), &shape, &device).unwrap();
+    let rows = |device: &Device| {
+        let values = Tensor::<Bk, 2>::from_data([[1.0, 2.0], [0.5, -3.0], [2.0, 0.0]], device);
+        StageInput::new(vec![Part { values, index: None }])
+    };
+    let scored = |copy: &dyn DynTower| copy.forward(&rows(&cpu())).logit.into_data();
+    let copy = tower.inner();
+    let before = scored(&*copy);
+    let _ = tower.forward(&StageInput { noise: Some(Noise(1)), ..rows(&device) });
+    assert_eq!(scored(&*copy), before);
+    assert_ne!(scored(&*tower.inner()), before);
 }
 
 #[test]
