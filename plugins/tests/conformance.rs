@@ -25,6 +25,45 @@ fn towers_conform_off_their_defaults() {
     for hidden in ["hidden = []", "hidden = [5]", "hidden = [6, 5, 4]"] {
         conformance::assert_tower("mlp", hidden);
     }
+    for (name, settings) in [
+        ("mlp", "hidden = [6, 4]\nactivation = 'dice'"),
+        ("mlp", "hidden = [6, 4]\nnorm = 'batch'\ndropout = 0.3"),
+        ("mlp", "hidden = [6]\nactivation = 'prelu'\nnorm = 'layer'"),
+        ("wide_deep", "hidden = []"),
+        ("wide_deep", "hidden = [6, 4]\nactivation = 'gelu'\ndropout = 0.2"),
+        ("deepfm", "hidden = []"),
+        ("deepfm", "hidden = [6]\nactivation = 'dice'\nnorm = 'batch'"),
+        ("dcn_v2", "hidden = [6]\nstructure = 'stacked'\nrank = 2\nnorm = 'batch'"),
+        ("dcn_v2", "hidden = []"),
+        ("final_mlp", "first = []\nsecond = [6]\nheads = 1"),
+        ("final_mlp", "first = [4]\nsecond = [6]\nactivation = 'dice'"),
+        ("autoint", "hidden = [6]\nlayers = 1"),
+        ("din", "attention_hidden = []\nhidden = []"),
+        (
+            "din",
+            "attention_hidden = [5, 3]\nattention_activation = 'prelu'\nsoftmax = true\nhidden = [6]\nactivation = 'relu'\nnorm = 'layer'",
+        ),
+        ("din", "hidden = [6]\nnorm = 'batch'\ndropout = 0.2"),
+        ("aitm", "hidden = [6]"),
+        ("aitm", "hidden = [6, 4]\nactivation = 'dice'\nnorm = 'batch'\ndropout = 0.2"),
+    ] {
+        conformance::assert_tower(name, settings);
+    }
+}
+
+#[test]
+fn towers_that_read_the_stage_before_are_refused_where_there_is_none() {
+    use esmm_funnel_core::spec::load_text;
+    let text = "[funnel]\nchain = \"impression -> click -> purchase\"\n[data]\nsource = { kind = \"synthetic\", rows = 100 }\n\
+                [stage.click]\ntower = { kind = \"aitm\" }\n[stage.purchase]\ntower = { kind = \"aitm\", hidden = [] }\n";
+    let shown = |text: &str| load_text("funnel.toml", text, std::path::Path::new("."), &[]).err().unwrap().to_string();
+    let first = shown(text);
+    assert!(first.contains("tower `aitm` reads the hidden layer of the stage before, but `click` is a first stage"), "{first}");
+    assert!(first.contains("funnel.toml:6:") && first.contains("^ there is no stage before this one"), "{first}");
+    assert!(first.contains("at least one width is needed") && first.contains("funnel.toml:8:"), "{first}");
+    let without = text.replace("\"aitm\" }", "\"linear\" }").replace(", hidden = []", "");
+    let without = shown(&without);
+    assert!(without.contains("reads the hidden layer of `click`, whose tower `linear` has none"), "{without}");
 }
 
 /// A tower with one fault, by setting.

@@ -108,7 +108,12 @@ pub struct Part {
     pub index: Option<Tensor<Bk, 1, Int>>,
 }
 impl Part {
-    fn expand(&self, values: Tensor<Bk, 2>) -> Tensor<Bk, 2> {
+    /// What each row has of what its member has.
+    ///
+    /// # Shapes
+    /// `[N, W]` → `[B, W]`.
+    #[must_use]
+    pub fn expand(&self, values: Tensor<Bk, 2>) -> Tensor<Bk, 2> {
         match &self.index {
             None => values,
             Some(index) => values.select(0, index.clone()),

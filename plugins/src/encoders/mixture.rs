@@ -1,6 +1,6 @@
 //! Experts and the weighing of them, which `mmoe` and `ple` share.
 
-use crate::towers::mlp::{Activation, Hidden, MlpTower, Rate};
+use crate::towers::mlp::{Activation, Hidden, MlpTower, Norm, Rate};
 use anyhow::{Result, bail};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
@@ -10,9 +10,16 @@ use esmm_funnel_core::plugin::{PartShape, StageInput};
 use std::num::NonZeroUsize;
 
 /// Layers of one expert, and what a tower sees of a mixture of such.
-pub(super) fn expert(widths: &[NonZeroUsize], activation: Activation, layer_norm: bool) -> Result<(Hidden<'_>, PartShape)> {
+pub(super) fn expert(widths: &[NonZeroUsize], activation: Activation, norm: Norm) -> Result<(Hidden<'_>, PartShape)> {
     let Some(last) = widths.last() else { bail!("`hidden` is empty: an expert needs at least one layer") };
-    let hidden = Hidden { widths, activation, dropout: Rate::default(), layer_norm, first_draw: 0 };
+    // An encoder is not told whether it trains.
+    if activation == Activation::Dice {
+        bail!("`activation = \"dice\"` keeps statistics of batches, which only towers do");
+    }
+    if norm == Norm::Batch {
+        bail!("`norm = \"batch\"` keeps statistics of batches, which only towers do; `norm = \"layer\"` needs none");
+    }
+    let hidden = Hidden { widths, activation, dropout: Rate::default(), norm, first_draw: 0 };
     Ok((hidden, PartShape { fields: 0, dim: 0, numbers: last.get() }))
 }
 
@@ -29,7 +36,7 @@ impl Experts<Bk> {
     /// # Shapes
     /// `[B, H]` an expert.
     pub(super) fn of_input(&self, input: &StageInput) -> Vec<Tensor<Bk, 2>> {
-        self.experts.iter().map(|e| e.of_input(input)).collect()
+        self.experts.iter().map(|e| e.hidden(input, input)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! `mmoe`: shared experts, mixed by a gate of each stage.
 
 use super::mixture::{Experts, mix, shared_input};
-use crate::towers::mlp::{Activation, count};
+use crate::towers::mlp::{Activation, Norm, count};
 use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
@@ -21,14 +21,14 @@ pub struct Mmoe {
     experts: NonZeroUsize,
     /// Width of each layer of an expert, first to last.
     hidden: Vec<NonZeroUsize>,
-    /// The nonlinearity after each layer of an expert.
+    /// The nonlinearity after each layer of an expert; `dice` is for towers alone.
     activation: Activation,
-    /// Whether each layer of an expert is normalised over its units, before the nonlinearity.
-    layer_norm: bool,
+    /// How each layer of an expert is normalised, before the nonlinearity; `batch` is for towers alone.
+    norm: Norm,
 }
 impl Default for Mmoe {
     fn default() -> Self {
-        Self { experts: count(4), hidden: vec![count(128)], activation: Activation::default(), layer_norm: false }
+        Self { experts: count(4), hidden: vec![count(128)], activation: Activation::default(), norm: Norm::default() }
     }
 }
 
@@ -46,7 +46,7 @@ impl EncoderSettings for Mmoe {
     fn build(&self, shape: &EncoderShape, device: &Device) -> Result<(Self::Encoder, Vec<PartShape>)> {
         let width = shape.parts.iter().map(PartShape::width).sum();
         let experts = self.experts.get();
-        let (one, out) = super::mixture::expert(&self.hidden, self.activation, self.layer_norm)?;
+        let (one, out) = super::mixture::expert(&self.hidden, self.activation, self.norm)?;
         let gate = |_: &String| LinearConfig::new(width, experts).with_bias(false).init(device);
         let encoder = MmoeEncoder { experts: Experts::new(experts, one, width, device), gates: shape.stages.iter().map(gate).collect() };
         Ok((encoder, vec![out]))

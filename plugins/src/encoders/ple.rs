@@ -1,7 +1,7 @@
 //! `ple`: experts of each stage and shared ones, mixed level by level.
 
 use super::mixture::{Experts, expert, mix, shared_input};
-use crate::towers::mlp::{Activation, count};
+use crate::towers::mlp::{Activation, Norm, count};
 use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
@@ -26,10 +26,10 @@ pub struct Ple {
     stage_experts: NonZeroUsize,
     /// Width of each layer of an expert, first to last.
     hidden: Vec<NonZeroUsize>,
-    /// The nonlinearity after each layer of an expert.
+    /// The nonlinearity after each layer of an expert; `dice` is for towers alone.
     activation: Activation,
-    /// Whether each layer of an expert is normalised over its units, before the nonlinearity.
-    layer_norm: bool,
+    /// How each layer of an expert is normalised, before the nonlinearity; `batch` is for towers alone.
+    norm: Norm,
 }
 impl Default for Ple {
     fn default() -> Self {
@@ -40,7 +40,7 @@ impl Default for Ple {
             stage_experts: count(2),
             hidden: vec![count(128)],
             activation,
-            layer_norm: false,
+            norm: Norm::default(),
         }
     }
 }
@@ -78,7 +78,7 @@ pub struct PleEncoder<B: Backend> {
 impl EncoderSettings for Ple {
     type Encoder = PleEncoder<Bk>;
     fn build(&self, shape: &EncoderShape, device: &Device) -> Result<(Self::Encoder, Vec<PartShape>)> {
-        let (one, out) = expert(&self.hidden, self.activation, self.layer_norm)?;
+        let (one, out) = expert(&self.hidden, self.activation, self.norm)?;
         let (stages, own, common) = (shape.stages.len(), self.stage_experts.get(), self.shared_experts.get());
         let mut width: usize = shape.parts.iter().map(PartShape::width).sum();
         let levels = (1..=self.levels.get()).map(|level| {

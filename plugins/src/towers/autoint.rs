@@ -1,12 +1,12 @@
 //! `autoint`: fields that attend to each other.
 
-use super::mlp::{Activation, Hidden, MlpTower, Rate, count};
-use anyhow::{Result, bail};
+use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, beside, count, gives};
+use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, softmax};
 use esmm_funnel_core::device::{Bk, Device};
-use esmm_funnel_core::plugin::{PartShape, StageInput, StageOutput, StageShape, Tower, TowerSettings};
+use esmm_funnel_core::plugin::{Needs, PartShape, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,8 @@ pub struct AutoInt {
     activation: Activation,
     /// Share of each hidden layer's outputs that is dropped in training: at least 0, less than 1.
     dropout: Rate,
-    /// Whether each hidden layer is normalised over its units, before the nonlinearity.
-    layer_norm: bool,
+    /// How each hidden layer is normalised, before the nonlinearity.
+    norm: Norm,
 }
 impl Default for AutoInt {
     fn default() -> Self {
@@ -41,7 +41,7 @@ impl Default for AutoInt {
             hidden: Vec::new(),
             activation: Activation::default(),
             dropout: Rate::default(),
-            layer_norm: false,
+            norm: Norm::default(),
         }
     }
 }
@@ -87,17 +87,13 @@ pub struct AutoIntTower<B: Backend> {
 
 impl TowerSettings for AutoInt {
     type Tower = AutoIntTower<Bk>;
+    fn needs(&self) -> Needs {
+        gives(&self.hidden)
+    }
     fn build(&self, shape: &StageShape, device: &Device) -> Result<Self::Tower> {
-        let Self { hidden: widths, activation, dropout, layer_norm, .. } = self;
-        let hidden = Hidden { widths, activation: *activation, dropout: *dropout, layer_norm: *layer_norm, first_draw: 0 };
-        let with_fields = || shape.parts.iter().filter(|p| p.fields > 0);
-        let Some(dim) = with_fields().map(|p| p.dim).next() else {
-            bail!("needs embedded fields side by side; use an encoder that keeps fields apart, such as `concat`");
-        };
-        if let Some(other) = with_fields().find(|p| p.dim != dim) {
-            bail!("needs fields of one width, but some are {dim} wide and others {}", other.dim);
-        }
-        let fields: usize = with_fields().map(|p| p.fields).sum();
+        let Self { hidden: widths, activation, dropout, norm, .. } = self;
+        let hidden = Hidden { widths, activation: *activation, dropout: *dropout, norm: *norm, first_draw: 0 };
+        let (dim, fields) = (shape.field_dim()?, shape.fields());
         let (heads, head_dim) = (self.heads.get(), self.head_dim.get());
         let width = |layer| if layer == 0 { dim } else { heads * head_dim };
         Ok(AutoIntTower {
@@ -111,7 +107,7 @@ impl TowerSettings for AutoInt {
 impl Tower for AutoIntTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
         let fields = self.attention.iter().fold(input.fields(&self.parts), |x, layer| layer.forward(x));
-        StageOutput::logit(self.head.forward(fields.flatten(1, 2)) + self.deep.of_input(input))
+        beside(self.deep.output(input, input), [self.head.forward(fields.flatten(1, 2))])
     }
 }
 register_tower!("autoint", AutoInt);

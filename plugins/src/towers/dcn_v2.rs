@@ -1,11 +1,11 @@
 //! `dcn_v2`: products of columns of bounded degree, beside or below hidden layers.
 
-use super::mlp::{Activation, Hidden, MlpTower, Rate, count};
+use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, count, gives};
 use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
-use esmm_funnel_core::plugin::{StageInput, StageOutput, StageShape, Tower, TowerSettings};
+use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,8 @@ pub struct DcnV2 {
     activation: Activation,
     /// Share of each hidden layer's outputs that is dropped in training: at least 0, less than 1.
     dropout: Rate,
-    /// Whether each hidden layer is normalised over its units, before the nonlinearity.
-    layer_norm: bool,
+    /// How each hidden layer is normalised, before the nonlinearity.
+    norm: Norm,
 }
 impl Default for DcnV2 {
     fn default() -> Self {
@@ -50,7 +50,7 @@ impl Default for DcnV2 {
             hidden: [360, 200, 80].into_iter().map(count).collect(),
             activation: Activation::default(),
             dropout: Rate::default(),
-            layer_norm: false,
+            norm: Norm::default(),
         }
     }
 }
@@ -91,9 +91,12 @@ pub struct DcnV2Tower<B: Backend> {
 
 impl TowerSettings for DcnV2 {
     type Tower = DcnV2Tower<Bk>;
+    fn needs(&self) -> Needs {
+        gives(&self.hidden)
+    }
     fn build(&self, shape: &StageShape, device: &Device) -> Result<Self::Tower> {
-        let Self { hidden: widths, activation, dropout, layer_norm, structure, .. } = self;
-        let hidden = Hidden { widths, activation: *activation, dropout: *dropout, layer_norm: *layer_norm, first_draw: 0 };
+        let Self { hidden: widths, activation, dropout, norm, structure, .. } = self;
+        let hidden = Hidden { widths, activation: *activation, dropout: *dropout, norm: *norm, first_draw: 0 };
         let width = shape.width();
         let out = match structure {
             // Without hidden layers there is nothing beside the cross layers.
@@ -117,11 +120,18 @@ impl Tower for DcnV2Tower<Bk> {
             let product = cross.product(|first| if layer == 0 { input.project(first) } else { first.forward(x.clone()) });
             x0.clone() * product + x
         });
-        let out = match self.structure {
-            Structure::Parallel => Tensor::cat(vec![crossed, self.deep.of_input(input)], 1),
-            Structure::Stacked => self.deep.of_rows(crossed, input),
+        let (hidden, out) = match self.structure {
+            Structure::Parallel => {
+                let hidden = self.deep.hidden(input, input);
+                (hidden.clone(), Tensor::cat(vec![crossed, hidden], 1))
+            }
+            Structure::Stacked => {
+                let hidden = self.deep.hidden(&crossed, input);
+                (hidden.clone(), hidden)
+            }
         };
-        StageOutput::logit(self.head.forward(out))
+        let output = StageOutput::logit(self.head.forward(out));
+        if self.deep.is_empty() { output } else { output.with_hidden(hidden) }
     }
 }
 register_tower!("dcn_v2", DcnV2);

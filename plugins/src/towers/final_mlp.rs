@@ -1,11 +1,11 @@
 //! `final_mlp`: two perceptrons whose outputs are multiplied with each other.
 
-use super::mlp::{Activation, Hidden, MlpTower, Rate, count};
+use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, count, gives};
 use anyhow::{Result, bail};
 use burn::module::{Initializer, Param};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
-use esmm_funnel_core::plugin::{StageInput, StageOutput, StageShape, Tower, TowerSettings};
+use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,8 @@ pub struct FinalMlp {
     activation: Activation,
     /// Share of each hidden layer's outputs that is dropped in training: at least 0, less than 1.
     dropout: Rate,
-    /// Whether each hidden layer is normalised over its units, before the nonlinearity.
-    layer_norm: bool,
+    /// How each hidden layer is normalised, before the nonlinearity.
+    norm: Norm,
 }
 impl Default for FinalMlp {
     fn default() -> Self {
@@ -37,7 +37,7 @@ impl Default for FinalMlp {
             heads: count(2),
             activation: Activation::default(),
             dropout: Rate::default(),
-            layer_norm: false,
+            norm: Norm::default(),
         }
     }
 }
@@ -56,10 +56,14 @@ pub struct FinalMlpTower<B: Backend> {
 
 impl TowerSettings for FinalMlp {
     type Tower = FinalMlpTower<Bk>;
+    fn needs(&self) -> Needs {
+        let (first, second) = (gives(&self.first).hidden, gives(&self.second).hidden);
+        Needs { hidden: if first > 0 && second > 0 { first + second } else { 0 }, ..Needs::default() }
+    }
     fn build(&self, shape: &StageShape, device: &Device) -> Result<Self::Tower> {
-        let Self { activation, dropout, layer_norm, .. } = *self;
+        let Self { activation, dropout, norm, .. } = *self;
         let (first, second) = (&self.first, &self.second);
-        let hidden = |widths, first_draw| Hidden { widths, activation, dropout, layer_norm, first_draw };
+        let hidden = |widths, first_draw| Hidden { widths, activation, dropout, norm, first_draw };
         let (first, second) = (hidden(first, 0), hidden(second, first.len()));
         let (width, heads) = (shape.width(), self.heads.get());
         let (one, two) = (first.width(width), second.width(width));
@@ -77,7 +81,7 @@ impl TowerSettings for FinalMlp {
 }
 impl Tower for FinalMlpTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
-        let (one, two) = (self.first.of_input(input), self.second.of_input(input));
+        let (one, two) = (self.first.hidden(input, input), self.second.hidden(input, input));
         let fusion = self.fusion.val();
         let [heads, a, b] = fusion.dims();
         let rows = one.dims()[0];
@@ -85,7 +89,9 @@ impl Tower for FinalMlpTower<Bk> {
         let split = |x: Tensor<Bk, 2>, width| x.reshape([rows, heads, width]).swap_dims(0, 1);
         let products = split(one.clone(), a).matmul(fusion) * split(two.clone(), b);
         let bilinear = products.sum_dim(2).sum_dim(0).reshape([rows, 1]);
-        StageOutput::logit(self.head.forward(Tensor::cat(vec![one, two], 1)) + bilinear)
+        let both = Tensor::cat(vec![one, two], 1);
+        let output = StageOutput::logit(self.head.forward(both.clone()) + bilinear);
+        if self.first.is_empty() || self.second.is_empty() { output } else { output.with_hidden(both) }
     }
 }
 register_tower!("final_mlp", FinalMlp);

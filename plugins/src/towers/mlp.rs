@@ -1,10 +1,11 @@
 //! `mlp`: linear layers with a nonlinearity between them. Other towers and encoders build their hidden layers from it.
 
+use super::batch::{BatchNorm, Dice};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PRelu, PReluConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{gelu, relu};
 use esmm_funnel_core::device::{Bk, Device};
-use esmm_funnel_core::plugin::{StageInput, StageOutput, StageShape, Tower, TowerSettings};
+use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,22 @@ pub enum Activation {
     Prelu,
     /// `x · Φ(x)`, Φ being the distribution function of the normal distribution.
     Gelu,
+    /// Dice (Zhou et al., KDD 2018): `p·x + (1 − p)·a·x`, where `p` is the sigmoid of `x` normalised over the batch and `a` is learned per
+    /// unit, from 0. Scoring normalises by running mean and variance.
+    Dice,
+}
+
+/// How a hidden layer is normalised before its nonlinearity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// Not at all.
+    #[default]
+    None,
+    /// Over its units, row by row, with learned scale and shift.
+    Layer,
+    /// Over the rows of the batch, unit by unit, with learned scale and shift. Scoring uses running mean and variance.
+    Batch,
 }
 
 /// A share of values to drop: at least 0, less than 1.
@@ -57,8 +74,8 @@ pub struct Mlp {
     activation: Activation,
     /// Share of each hidden layer's outputs that is dropped in training: at least 0, less than 1.
     dropout: Rate,
-    /// Whether each hidden layer is normalised over its units, before the nonlinearity.
-    layer_norm: bool,
+    /// How each hidden layer is normalised, before the nonlinearity.
+    norm: Norm,
 }
 impl Default for Mlp {
     fn default() -> Self {
@@ -66,7 +83,7 @@ impl Default for Mlp {
             hidden: [360, 200, 80].into_iter().map(count).collect(),
             activation: Activation::default(),
             dropout: Rate::default(),
-            layer_norm: false,
+            norm: Norm::default(),
         }
     }
 }
@@ -80,8 +97,8 @@ pub(crate) struct Hidden<'a> {
     pub activation: Activation,
     /// As the setting `dropout` of [`Mlp`].
     pub dropout: Rate,
-    /// As the setting `layer_norm` of [`Mlp`].
-    pub layer_norm: bool,
+    /// As the setting `norm` of [`Mlp`].
+    pub norm: Norm,
     /// Number of the first layer's dropout; those of one tower must differ.
     pub first_draw: usize,
 }
@@ -92,14 +109,17 @@ impl Hidden<'_> {
     }
     /// The layers, without a head.
     pub fn build(&self, mut width: usize, device: &Device) -> MlpTower<Bk> {
-        let widths = self.widths.iter().map(|w| w.get());
-        let layers = widths.clone().map(|hidden| LinearConfig::new(std::mem::replace(&mut width, hidden), hidden).init(device)).collect();
-        let norms = widths.clone().filter(|_| self.layer_norm).map(|w| LayerNormConfig::new(w).init(device)).collect();
-        let slopes = widths.filter(|_| self.activation == Activation::Prelu);
+        let widths = || self.widths.iter().map(|w| w.get());
+        // What batch norm takes away again is not learned.
+        let linear = |from, to| LinearConfig::new(from, to).with_bias(self.norm != Norm::Batch).init(device);
+        let of_norm = |norm| widths().filter(move |_| self.norm == norm);
+        let of_activation = |activation| widths().filter(move |_| self.activation == activation);
         MlpTower {
-            layers,
-            norms,
-            slopes: slopes.map(|w| PReluConfig::new().with_num_parameters(w).init(device)).collect(),
+            layers: widths().map(|hidden| linear(std::mem::replace(&mut width, hidden), hidden)).collect(),
+            norms: of_norm(Norm::Layer).map(|w| LayerNormConfig::new(w).init(device)).collect(),
+            batch_norms: of_norm(Norm::Batch).map(|w| BatchNorm::new(w, device)).collect(),
+            slopes: of_activation(Activation::Prelu).map(|w| PReluConfig::new().with_num_parameters(w).init(device)).collect(),
+            dices: of_activation(Activation::Dice).map(|w| Dice::new(w, device)).collect(),
             head: None,
             activation: self.activation,
             dropout: self.dropout.0,
@@ -113,12 +133,49 @@ impl Hidden<'_> {
     }
 }
 
+/// What a tower with these hidden layers has for later stages: the last of them.
+pub(crate) fn gives(widths: &[NonZeroUsize]) -> Needs {
+    Needs { hidden: widths.last().map_or(0, |w| w.get()), ..Needs::default() }
+}
+
+/// What the first layer of a perceptron sees.
+pub(crate) trait Columns {
+    /// # Shapes
+    /// `[B, W]`.
+    fn dense(&self) -> Tensor<Bk, 2>;
+    /// `dense() · W + b`.
+    ///
+    /// # Shapes
+    /// `[B, H]`.
+    fn project(&self, layer: &Linear<Bk>) -> Tensor<Bk, 2>;
+}
+/// What rows share is multiplied once per entity.
+impl Columns for StageInput {
+    fn dense(&self) -> Tensor<Bk, 2> {
+        self.dense()
+    }
+    fn project(&self, layer: &Linear<Bk>) -> Tensor<Bk, 2> {
+        self.project(layer)
+    }
+}
+/// Rows that have been through other layers.
+impl Columns for Tensor<Bk, 2> {
+    fn dense(&self) -> Tensor<Bk, 2> {
+        self.clone()
+    }
+    fn project(&self, layer: &Linear<Bk>) -> Tensor<Bk, 2> {
+        layer.forward(self.clone())
+    }
+}
+
 /// `x ← dropout(f(norm(x·W + b)))` for each hidden layer, then the head: `[B, input]` → one logit a row, `[B]`.
 #[derive(Module, Debug)]
 pub struct MlpTower<B: Backend> {
     layers: Vec<Linear<B>>,
     norms: Vec<LayerNorm<B>>,
+    batch_norms: Vec<BatchNorm<B>>,
     slopes: Vec<PRelu<B>>,
+    dices: Vec<Dice<B>>,
     head: Option<Linear<B>>,
     #[module(skip)]
     activation: Activation,
@@ -129,59 +186,67 @@ pub struct MlpTower<B: Backend> {
 }
 
 impl MlpTower<Bk> {
-    fn first(&self) -> Option<&Linear<Bk>> {
-        self.layers.first().or(self.head.as_ref())
-    }
-    /// What the head gives, or without one the last hidden layer.
+    /// The last hidden layer; `input` serves for training or not, and dropout.
     ///
     /// # Shapes
-    /// `[B, 1]`, or without a head `[B, H]`. What rows share is multiplied once per entity in the first layer.
-    pub(crate) fn of_input(&self, input: &StageInput) -> Tensor<Bk, 2> {
-        match self.first() {
-            None => input.dense(),
-            Some(first) => self.after_first(input.project(first), input),
-        }
+    /// `[B, H]`: without hidden layers x itself.
+    pub(crate) fn hidden(&self, x: &impl Columns, input: &StageInput) -> Tensor<Bk, 2> {
+        let Some((first, rest)) = self.layers.split_first() else { return x.dense() };
+        let first = self.after(0, x.project(first), input);
+        rest.iter().enumerate().fold(first, |x, (i, layer)| self.after(i + 1, layer.forward(x), input))
     }
-    /// The same of rows that have been through other layers; `input` serves for dropout alone.
-    ///
-    /// # Shapes
-    /// `x` is `[B, W]`; gives `[B, 1]`, or without a head `[B, H]`.
-    pub(crate) fn of_rows(&self, x: Tensor<Bk, 2>, input: &StageInput) -> Tensor<Bk, 2> {
-        match self.first() {
-            None => x,
-            Some(first) => self.after_first(first.forward(x), input),
-        }
+    /// Whether there are no hidden layers.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.layers.is_empty()
     }
-    fn after_first(&self, mut x: Tensor<Bk, 2>, input: &StageInput) -> Tensor<Bk, 2> {
-        for layer in 0..self.layers.len() {
-            if let Some(norm) = self.norms.get(layer) {
-                x = norm.forward(x);
+    /// The head's logits, and the last hidden layer for later stages if there is one.
+    pub(crate) fn output(&self, x: &impl Columns, input: &StageInput) -> StageOutput {
+        match &self.head {
+            Some(head) if self.layers.is_empty() => StageOutput::logit(x.project(head)),
+            Some(head) => {
+                let hidden = self.hidden(x, input);
+                StageOutput::logit(head.forward(hidden.clone())).with_hidden(hidden)
             }
-            x = match (self.activation, self.slopes.get(layer)) {
-                (Activation::Gelu, _) => gelu(x),
-                (Activation::Prelu, Some(slopes)) => slopes.forward(x),
-                _ => relu(x),
-            };
-            x = input.dropout(x, self.dropout, self.first_draw + layer);
-            if let Some(next) = self.layers.get(layer + 1).or(self.head.as_ref()) {
-                x = next.forward(x);
-            }
+            None => StageOutput::logit(self.hidden(x, input)),
         }
-        x
     }
+    /// What follows the multiplication of a layer.
+    fn after(&self, layer: usize, x: Tensor<Bk, 2>, input: &StageInput) -> Tensor<Bk, 2> {
+        let x = match (self.norms.get(layer), self.batch_norms.get(layer)) {
+            (Some(norm), _) => norm.forward(x),
+            (_, Some(norm)) => norm.forward(x, input.in_training()),
+            _ => x,
+        };
+        let x = match (self.slopes.get(layer), self.dices.get(layer)) {
+            (Some(slopes), _) => slopes.forward(x),
+            (_, Some(dice)) => dice.forward(x, input.in_training()),
+            _ if self.activation == Activation::Gelu => gelu(x),
+            _ => relu(x),
+        };
+        input.dropout(x, self.dropout, self.first_draw + layer)
+    }
+}
+
+/// The output with further logits added, `[B, 1]` each.
+pub(crate) fn beside(output: StageOutput, terms: impl IntoIterator<Item = Tensor<Bk, 2>>) -> StageOutput {
+    let logit = terms.into_iter().fold(output.logit, |sum, term| sum + term.squeeze_dim(1));
+    StageOutput { logit, ..output }
 }
 
 impl TowerSettings for Mlp {
     type Tower = MlpTower<Bk>;
+    fn needs(&self) -> Needs {
+        gives(&self.hidden)
+    }
     fn build(&self, shape: &StageShape, device: &Device) -> anyhow::Result<Self::Tower> {
-        let Self { hidden: widths, activation, dropout, layer_norm } = self;
-        let hidden = Hidden { widths, activation: *activation, dropout: *dropout, layer_norm: *layer_norm, first_draw: 0 };
+        let Self { hidden: widths, activation, dropout, norm } = self;
+        let hidden = Hidden { widths, activation: *activation, dropout: *dropout, norm: *norm, first_draw: 0 };
         Ok(hidden.with_head(shape, device))
     }
 }
 impl Tower for MlpTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
-        StageOutput::logit(self.of_input(input))
+        self.output(input, input)
     }
 }
 register_tower!("mlp", Mlp);

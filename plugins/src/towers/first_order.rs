@@ -1,0 +1,43 @@
+//! First-order terms, which `wide_deep` and `deepfm` share: a weight for each id and for each number.
+
+use burn::nn::Linear;
+use burn::prelude::*;
+use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::plugin::input::Part;
+use esmm_funnel_core::plugin::{PartShape, StageInput, StageShape};
+
+/// Width of the tables that hold the weights of ids.
+pub(super) const OWN_DIM: usize = 1;
+
+/// `Σ_f w_f(id_f) + Σ_n w_n·x_n`.
+#[derive(Module, Debug)]
+pub struct FirstOrder<B: Backend> {
+    /// `[numbers, 1]`; `None` where there are none.
+    numbers: Option<Linear<B>>,
+    #[module(skip)]
+    parts: Vec<PartShape>,
+    #[module(skip)]
+    own: Vec<PartShape>,
+}
+impl FirstOrder<Bk> {
+    /// For a tower that asked for tables [`OWN_DIM`] wide.
+    pub(super) fn new(shape: &StageShape, device: &Device) -> Self {
+        let numbers: usize = shape.parts.iter().map(|p| p.numbers).sum();
+        let numbers = (numbers > 0).then(|| shape.head(numbers, device));
+        Self { numbers, parts: shape.parts.clone(), own: shape.own.clone() }
+    }
+    /// # Shapes
+    /// `[B, 1]`; `None` without ids and numbers.
+    pub(super) fn forward(&self, input: &StageInput) -> Option<Tensor<Bk, 2>> {
+        let numbers = self.numbers.as_ref().map(|layer| self.numbers_of(input).project(layer));
+        input.own_sum(&self.own).into_iter().chain(numbers).reduce(|a, b| a + b)
+    }
+    /// The input's numbers alone.
+    fn numbers_of(&self, input: &StageInput) -> StageInput {
+        let numbers = |(part, s): (&Part, &PartShape)| {
+            let values = || part.values.clone().narrow(1, s.fields * s.dim, s.numbers);
+            (s.numbers > 0).then(|| Part { values: values(), index: part.index.clone() })
+        };
+        StageInput::new(input.parts.iter().zip(&self.parts).filter_map(numbers).collect())
+    }
+}
