@@ -9,4 +9,4 @@ pub mod mlp;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod training;
+pub(crate) mod training;
