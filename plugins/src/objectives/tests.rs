@@ -246,26 +246,35 @@ fn extreme_logits_stay_finite() {
     let mut draw = Draw(13);
     for (kind, settings, _) in CASES {
         for (shape, graph) in graphs() {
-            let objective = objective(kind, &format!("weighting = 'uncertainty'\n{settings}"), &graph).unwrap();
-            let stages = graph.len();
-            // Every combination of signs, of stages and of extra heads, with labels of every kind.
-            let n = 8 << (stages + 1);
-            let rows = rows(&graph, n, false, 0.7, &mut draw);
-            let sign = |bit: usize| move |i: usize| if (i >> bit) & 1 == 1 { 80.0 } else { -80.0 };
-            let heads = objective.extra_heads(&graph).len();
-            let at = Point {
-                z: (0..stages).map(|s| (0..n).map(sign(s)).collect()).collect(),
-                extra: (0..heads).map(|_| (0..n).map(sign(stages)).collect()).collect(),
-                s: vec![0.0; objective.parameters(&graph).len()],
-            };
-            let run = run(&*objective, &rows, &at);
-            for (term, value) in run.terms() {
-                assert!(value.is_finite(), "{kind}, {shape}: `{term}` is {value}");
+            for weighting in ["fixed", "uncertainty"] {
+                let name = format!("{kind}, {weighting}, {shape}");
+                let objective = objective(kind, &format!("weighting = '{weighting}'\n{settings}"), &graph).unwrap();
+                let stages = graph.len();
+                // Every combination of signs, of stages and of extra heads, with labels of every kind.
+                let n = 8 << (stages + 1);
+                let rows = rows(&graph, n, false, 0.7, &mut draw);
+                let sign = |bit: usize| move |i: usize| if (i >> bit) & 1 == 1 { 80.0 } else { -80.0 };
+                let heads = objective.extra_heads(&graph).len();
+                let at = Point {
+                    z: (0..stages).map(|s| (0..n).map(sign(s)).collect()).collect(),
+                    extra: (0..heads).map(|_| (0..n).map(sign(stages)).collect()).collect(),
+                    s: vec![0.0; objective.parameters(&graph).len()],
+                };
+                finite(&name, &run(&*objective, &rows, &at));
+                // Every prediction right, so that every loss is 0: nothing divides by it.
+                let sure = |y: &Vec<f64>| y.iter().map(|y| 160.0 * y - 80.0).collect();
+                let right = Point { z: rows.reached[..stages].iter().map(sure).collect(), ..at };
+                finite(&name, &run(&*objective, &rows, &right));
             }
-            assert!(run.gradients().iter().flatten().flatten().all(|g| g.is_finite()), "{kind}, {shape}: gradient");
-            assert!(run.loss.readings.iter().all(|r| r.value.clone().into_scalar().is_finite()), "{kind}, {shape}: readings");
         }
     }
+}
+fn finite(name: &str, run: &Run) {
+    for (term, value) in run.terms() {
+        assert!(value.is_finite(), "{name}: `{term}` is {value}");
+    }
+    assert!(run.gradients().iter().flatten().flatten().all(|g| g.is_finite()), "{name}: gradient");
+    assert!(run.loss.readings.iter().all(|r| r.value.clone().into_scalar().is_finite()), "{name}: readings");
 }
 
 #[test]
