@@ -9,7 +9,7 @@ use esmm_funnel_core::register_objective;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Each stage on the rows whose parent was reached: the competitor BASE of the ESMM paper (Ma et al., SIGIR 2018, section 3.1), for any
+/// Each stage on the rows whose parent was reached: the competitor BASE of the ESMM paper (Ma et al., SIGIR 2018, section 3), for any
 /// graph. Simple and sharp where the stage is asked about such rows only; biased, and starved of data, over all rows. An outcome has no
 /// term: its stages' terms train it.
 ///

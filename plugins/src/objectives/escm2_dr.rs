@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
-    /// Both terms train both networks: the loss as the paper writes it and published code computes it. Only the propensity is a constant. Where
-    /// the imputed error is more than ½ above the true one, the square pushes the true one up.
+    /// Both terms train both networks, only the propensity is a constant: the loss as published code computes it. The square also draws the
+    /// true error towards the imputed one, up as well as down, so probabilities of rare events come out too high: look at PCOC.
     #[default]
     Joint,
     /// The doubly robust term trains the stage's tower alone (ê is a constant in it), the imputation's loss the imputation head alone (e is

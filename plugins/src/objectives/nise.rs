@@ -74,9 +74,9 @@ impl Recipe for Nise {
         self.weighting
     }
     fn summands(&self, graph: &Graph) -> Vec<Summand<Part>> {
-        let of_stage = |s| match is_entry(graph, s) {
-            true => Summand::new(graph, s, "", Part::First),
-            false => Summand::new(graph, s, "nise", Part::Later),
+        let of_stage = |s| {
+            let (suffix, part) = if is_entry(graph, s) { ("", Part::First) } else { ("nise", Part::Later) };
+            Summand::new(graph, s, suffix, part)
         };
         (0..graph.len()).map(of_stage).collect()
     }

@@ -9,7 +9,7 @@ use esmm_funnel_core::graph::Graph;
 pub struct Rows {
     pub graph: Graph,
     pub n: usize,
-    /// Per target, then outcomes.
+    /// Per target: stages, then outcomes.
     pub reached: Vec<Vec<f64>>,
     /// Per stage.
     pub inside: Vec<Vec<f64>>,
@@ -85,7 +85,7 @@ impl Rows {
         let outcomes = &self.graph.targets[self.graph.len()..];
         (0..self.graph.targets.len()).filter(|t| *t >= self.graph.len() || outcomes.iter().all(|o| !o.stages.contains(t))).collect()
     }
-    /// L_CTR, then λ_g · L_CTCVR.
+    /// The first stages' own losses, then the full-space losses with their factor.
     fn base(&self, at: &Point, lambda_g: f64) -> Vec<Line> {
         let first = (0..self.graph.len()).filter(|s| self.is_first(*s));
         let first = first.map(|s| self.line(s, "", self.mean(|i| self.error(at, s, i))));

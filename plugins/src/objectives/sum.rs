@@ -15,8 +15,8 @@ pub enum Weighting {
     /// By the `weight` of stages and outcomes and the objective's own factors.
     #[default]
     Fixed,
-    /// By learned uncertainty besides (Kendall et al., CVPR 2018, equations 9 and 10): `exp(−s)·L + s/2` in place of each term `L`,
-    /// with a learned `s = ln σ²` that starts at 0.
+    /// By learned uncertainty besides (Kendall et al., CVPR 2018, equation 10, its part for classification): `exp(−s)·L + s/2` in place
+    /// of each term `L`, with a learned `s = ln σ²` that starts at 0.
     Uncertainty,
 }
 
@@ -116,12 +116,14 @@ impl<R: Recipe> Objective for Sum<R> {
     }
     fn describe(&self, graph: &Graph) -> Vec<LossWords> {
         let describe = |summand: &Summand<R::Part>| {
-            let (words, equation) = self.recipe.words(graph, summand.target, summand.part);
-            let (words, equation) = match self.is_learned(summand) {
-                true => (format!("{words}, its weight learned"), format!("exp(−s)·( {equation} ) + s/2")),
-                false => (words, equation),
-            };
-            let equation = if summand.factor == 1.0 { equation } else { format!("{}·( {equation} )", summand.factor) };
+            let (mut words, mut equation) = self.recipe.words(graph, summand.target, summand.part);
+            if self.is_learned(summand) {
+                words += ", its weight learned";
+                equation = format!("exp(−s)·( {equation} ) + s/2");
+            }
+            if summand.factor != 1.0 {
+                equation = format!("{}·( {equation} )", summand.factor);
+            }
             LossWords { target: graph.targets[summand.target].name.clone(), words, equation }
         };
         self.summands.iter().map(describe).collect()

@@ -7,6 +7,7 @@ use esmm_funnel_core::graph::{Graph, Node};
 use esmm_funnel_core::plugin::registry::find;
 use esmm_funnel_core::plugin::{Build, Head, Kind, Loss, Objective};
 
+type Lists = fn(&mut Point) -> &mut Vec<Vec<f64>>;
 type Oracle = fn(&Rows, &Point, &Point, bool) -> Vec<Line>;
 
 /// Settings, and the oracle of each objective with these settings; its last argument says whether weights are learned.
@@ -188,16 +189,16 @@ fn agrees(name: &str, objective: &dyn Objective, oracle: Oracle, rows: &Rows, at
         *at_value(&mut moved[1]) -= 1e-5;
         (total(&moved[0]) - total(&moved[1])) / 2e-5
     };
-    for i in 0..rows.n {
-        for s in 0..at.z.len() {
-            close(&format!("{name}: gradient by logit {s} of row {i}"), gradients[0][s][i], slope(&|p| &mut p.z[s][i]));
-        }
-        for h in 0..at.extra.len() {
-            close(&format!("{name}: gradient by extra head {h} of row {i}"), gradients[1][h][i], slope(&|p| &mut p.extra[h][i]));
+    let lists: [Lists; 2] = [|p| &mut p.z, |p| &mut p.extra];
+    for ((list, found), what) in lists.into_iter().zip(&gradients).zip(["logit", "extra head"]) {
+        for (k, found) in found.iter().enumerate() {
+            for (i, found) in found.iter().enumerate() {
+                close(&format!("{name}: gradient by {what} {k} of row {i}"), *found, slope(&|p| &mut list(p)[k][i]));
+            }
         }
     }
-    for s in 0..at.s.len() {
-        close(&format!("{name}: gradient by parameter {s}"), gradients[2][s][0], slope(&|p| &mut p.s[s]));
+    for (k, found) in gradients[2].iter().enumerate() {
+        close(&format!("{name}: gradient by parameter {k}"), found[0], slope(&|p| &mut p.s[k]));
     }
 }
 

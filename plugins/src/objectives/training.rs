@@ -94,8 +94,10 @@ fn scoring_leaves_extra_heads_out() {
         let before = model.scorer().logits(&batch).unwrap();
         assert_eq!(before.len(), 2);
         let mut other = weights(&model);
-        for (_, (_, values)) in other.iter_mut().filter(|(name, _)| name.starts_with("head.")) {
-            values.iter_mut().for_each(|v| *v += 1.0);
+        for (_, (_, values)) in other.iter_mut().filter(|w| w.0.starts_with("head.")) {
+            for value in values {
+                *value += 1.0;
+            }
         }
         for bias in &mut other.get_mut("bias").unwrap().1[2..] {
             *bias += 1.0;
