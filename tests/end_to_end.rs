@@ -330,8 +330,8 @@ fn ten_lines_over_a_csv_train() {
     assert_eq!(Table::read(&t.path("p.csv")).rows(), 1500);
 }
 
-#[test]
-fn a_branching_funnel_with_an_outcome() {
+/// A log with a complement branch, and its spec `esm2.toml`.
+fn branching() -> Sandbox {
     let t = Sandbox::new();
     let mut log = String::from("item,click,cart,purchase\n");
     for i in 0..3000_u32 {
@@ -370,6 +370,34 @@ batch_rows = 256
 "#
         .replace("[feature.item]\nkind = \"id\"", "[feature.item]\nkind = \"id\"\ncolumns = [\"item\"]"),
     );
+    t
+}
+
+#[test]
+fn every_objective_trains_a_branching_funnel() {
+    let t = branching();
+    for kind in ["conditional", "dcmt", "entire_space", "escm2_dr", "escm2_ips", "nise"] {
+        for weighting in ["fixed", "uncertainty"] {
+            let run = format!("{kind}-{weighting}");
+            let objective = format!("--set objective.kind={kind} --set objective.weighting={weighting}");
+            t.ok(&format!("run esm2.toml {objective} --predictions -q --out {run}"));
+            let test = &t.json(&format!("{run}/metrics.json"))["test"];
+            for target in ["click", "cart", "buy_after_cart", "buy_direct", "purchase"] {
+                let ne = test[target]["full"]["ne"].as_f64();
+                assert!(ne.is_some_and(|ne| ne < 1.1), "{run}: {target} has NE {ne:?}");
+            }
+            let scored = t.ok(&format!("predict {run} --data log.csv --out {run}.csv"));
+            assert_eq!(scored.code, Some(0));
+            assert!(!t.text(&format!("{run}.csv")).lines().next().unwrap().contains("imputation"), "{run}");
+        }
+    }
+    snapshot!("check_escm2_dr", t.run("check esm2.toml --set objective.kind=escm2_dr"));
+    snapshot!("check_nise", t.run("check esm2.toml --set objective.kind=nise"));
+}
+
+#[test]
+fn a_branching_funnel_with_an_outcome() {
+    let t = branching();
     snapshot!("check_branches", t.run("check esm2.toml"));
     t.ok("run esm2.toml --out run --predictions");
     let p = Table::read(&t.path("run/predictions.parquet"));

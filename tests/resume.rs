@@ -14,8 +14,11 @@ const TRAIN: &str = "run log.toml --predictions --set train.batch_rows=16 --set 
                      --set train.checkpoint_every_steps=40 --set train.decay=cosine --set train.warmup_steps=30";
 
 fn start() -> Sandbox {
+    start_with("")
+}
+fn start_with(more: &str) -> Sandbox {
     let t = Sandbox::with_log();
-    t.ok(&format!("{TRAIN} --out whole"));
+    t.ok(&format!("{TRAIN} {more} --out whole"));
     t
 }
 
@@ -124,6 +127,26 @@ fn killed_then_resumed() {
     t.ok("resume run");
     assert_same_end(&t, "run");
     assert!(!t.exists("run/checkpoints/.step-99999999.partial"), "leftovers go");
+}
+
+/// What an objective trains besides the towers is part of a checkpoint: its extra heads, and the numbers it learns.
+#[test]
+fn killed_with_extra_heads_and_learned_weights_then_resumed() {
+    let objective = "--set objective={kind=\"escm2_dr\",weighting=\"uncertainty\"}";
+    let t = start_with(objective);
+    let mut child = t.spawn(&format!("{TRAIN} {objective} --out run"));
+    wait_for_checkpoint(&t, "run", 300);
+    child.kill().unwrap();
+    assert_eq!(t.wait(child).code, None);
+    t.ok("resume run");
+    assert_same_end(&t, "run");
+    let weights = t.bytes(&format!("{}/model.safetensors", t.checkpoint("run", "final")));
+    let header = String::from_utf8_lossy(&weights[..8192.min(weights.len())]).into_owned();
+    says(&header, &["\"head.purchase.imputation.", "\"objective\""]);
+    let names: BTreeSet<String> = t.lines("run/metrics.jsonl").iter().map(|l| l["space"].as_str().unwrap().to_owned()).collect();
+    for name in ["purchase.dr", "purchase.imputation", "purchase.dr.effective_sample_size", "purchase.dr.clipped"] {
+        assert!(names.contains(name), "{name}: {names:?}");
+    }
 }
 
 #[test]

@@ -132,7 +132,8 @@ fn stage_text(target: &words::TargetWords, losses: &[&LossWords]) -> String {
         text += &format!("  loss        {}\n              {}\n", loss.words, loss.equation);
     }
     if losses.is_empty() {
-        text += "  loss        none of its own: trained through the outcome it belongs to\n";
+        let through = if target.is_outcome { "the stages it sums over" } else { "the outcome it belongs to" };
+        text += &format!("  loss        none of its own: trained through {through}\n");
     }
     text + &format!("  prediction  {}\n  columns     {}\n", target.equation, target.columns.join(", "))
 }

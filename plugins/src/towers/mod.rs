@@ -15,4 +15,4 @@ pub mod wide_deep;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod training;
+pub(crate) mod training;

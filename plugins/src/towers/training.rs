@@ -9,7 +9,7 @@ use esmm_funnel_core::spec::{Pooling, Spec, load_text};
 use esmm_funnel_core::train::Trainer;
 use std::path::Path;
 
-const SPEC: &str = r#"
+pub(crate) const SPEC: &str = r#"
 [funnel]
 row = "impression"
 [stage.click]
@@ -38,7 +38,7 @@ of = "user"
 optimizer = { kind = "adam", lr = 0.01 }
 "#;
 
-fn fields() -> Fields {
+pub(crate) fn fields() -> Fields {
     let field = |name: &str, table| Field { name: name.into(), feature: name.into(), table };
     Fields {
         groups: vec![
@@ -63,7 +63,7 @@ fn fields() -> Fields {
         aux: vec![],
     }
 }
-fn batch() -> Batch {
+pub(crate) fn batch() -> Batch {
     let seen = BagBatch { offsets: vec![0, 2, 2, 3], rows: vec![1, 4, 7], weights: vec![1.0, 1.0, 1.0] };
     let row = GroupBatch {
         size: 8,
