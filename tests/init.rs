@@ -197,7 +197,8 @@ fn a_log_of_few_rows_trains_too() {
     let t = Sandbox::new();
     for (rows, chain) in [(30, "-> buy"), (100, "-> click -> buy")] {
         let t = Sandbox::new();
-        let rows: String = (0..rows).map(|i| format!("{},{},{}\n", i % 5, u8::from(i % 3 == 0), u8::from(i % 9 == 0))).collect();
+        let lines = |i| format!("{},{},{}\n", i % 5, u8::from(i % 3 == 0), u8::from(i % 9 == 0));
+        let rows = (0..rows).map(lines).collect::<Vec<String>>().concat();
         t.write("log.csv", format!("slot,click,buy\n{rows}"));
         let (spec, _) = proposed(&t, "log.csv");
         says(&spec, &[chain]);

@@ -251,7 +251,8 @@ pub(super) struct Look {
     bars: usize,
     /// Cells that start with a date.
     pub dates: usize,
-    characters: usize,
+    /// Letters of all cells.
+    pub characters: usize,
 }
 impl Look {
     pub fn at(cells: &Cells) -> Self {

@@ -402,6 +402,7 @@ fn plugin(kind: Kind, plugin: &Plugin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn said(topic: &[&str]) -> String {
         let topic: Vec<String> = topic.iter().map(|&t| t.into()).collect();
@@ -470,11 +471,10 @@ mod tests {
     fn ranges() {
         let said = |schema: Value| type_text(&Value::Null, &schema);
         let number = |bounds: Value| {
-            let mut schema = serde_json::json!({"type": "number"});
+            let mut schema = json!({"type": "number"});
             schema.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
             said(schema)
         };
-        use serde_json::json;
         assert_eq!(number(json!({})), "a number");
         assert_eq!(number(json!({"minimum": 0.0, "maximum": 1.5})), "a number, 0 to 1.5");
         assert_eq!(number(json!({"minimum": 0.0, "exclusiveMaximum": 1.0})), "a number, 0 or more and below 1");

@@ -2,6 +2,7 @@
 
 use super::super::cells::{Cells, Role as CellRole};
 use super::super::infer::{Decision, FEW_VALUES, Look, Verdict, judge, looks_like_code, suspect};
+use super::features::{ProposedFeature, features, separator};
 use super::funnel::{ProposedStage, name, nested, sounds_like_row, words};
 use super::scan::Scan;
 use super::split::Time;
@@ -12,10 +13,10 @@ use serde::Serialize;
 
 /// Rows from which a column of different values is taken for a key.
 const KEY_ROWS: usize = 20;
+/// Letters of a key, on average, at most: more is free text.
+const KEY_LETTERS: usize = 60;
 /// Share of a time column's cells that may be missing.
 const TIMELESS: f64 = 0.05;
-/// Separators of bags that are told by their look, besides `|`.
-const SEPARATORS: [char; 2] = [';', ','];
 
 /// Words of those who come again.
 const WHO: [&str; 24] = [
@@ -123,43 +124,24 @@ pub struct ProposedEntity {
     pub key: String,
 }
 
-/// Columns of one treatment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ProposedFeature {
-    /// Its name.
-    pub name: String,
-    /// What the columns hold.
-    pub kind: FeatureKind,
-    /// The columns.
-    pub columns: Vec<String>,
-    /// They belong to the entity.
-    pub of_entity: bool,
-    /// Bags in text: what stands between two values.
-    pub separator: Option<char>,
-    /// Numbers with a long tail: `log1p`.
-    pub long_tail: bool,
-    /// Texts that stand for missing.
-    pub missing: Vec<String>,
-}
-
 /// An entity, with what the split needs of it.
 pub(super) struct Entity {
     pub proposed: ProposedEntity,
-    column: usize,
+    pub column: usize,
     /// Entities in the sample.
     pub distinct: usize,
     /// Per row of the sample: the hash that the split draws by.
     pub hashes: Vec<u64>,
     /// Places of the columns that are the same in all rows of an entity.
-    constant: HashSet<usize>,
+    pub constant: HashSet<usize>,
 }
 
 /// What is known of the columns before the split is.
 pub(super) struct Columns<'a> {
-    scan: &'a Scan,
+    pub scan: &'a Scan,
     pub names: &'a [&'a str],
     /// Per column: its cells as text, and what they look like; `None` for lists and the like.
-    looks: Vec<Option<(Cells, Look)>>,
+    pub looks: Vec<Option<(Cells, Look)>>,
     /// Per flag, per row of the sample: whether it is 1.
     pub flags: Vec<Vec<bool>>,
     /// Columns that may order the rows, best first.
@@ -200,7 +182,8 @@ impl<'a> Columns<'a> {
     fn is_key(&self, column: usize) -> bool {
         let Some((cells, look)) = &self.looks[column] else { return false };
         let rows = cells.len();
-        let different = look.rows == rows && look.distinct == rows && rows >= KEY_ROWS && !look.decimals;
+        let short = look.characters <= KEY_LETTERS * rows;
+        let different = look.rows == rows && look.distinct == rows && rows >= KEY_ROWS && short && !look.decimals;
         different && (looks_like_code(self.names[column]) || !look.numeric || counts_up(cells))
     }
 
@@ -239,7 +222,7 @@ impl<'a> Columns<'a> {
     /// A column that holds times: by its type, by cells like `2024-05-31`, or as whole numbers by its name.
     fn time(&self, column: usize) -> Option<Time> {
         let (cells, look) = self.looks[column].as_ref()?;
-        if look.rows == 0 || look.rows < (cells.len() as f64 * (1.0 - TIMELESS)) as usize || !look.markers.is_empty() {
+        if look.rows == 0 || (cells.len() - look.rows) as f64 > TIMELESS * cells.len() as f64 || !look.markers.is_empty() {
             return None;
         }
         let words = words(self.names[column]);
@@ -306,7 +289,7 @@ impl<'a> Columns<'a> {
             keys.extend(self.entity.iter().map(|e| e.proposed.key.clone()));
             keys.extend(self.named(&judged, Role::Time));
         }
-        let features = self.features(&judged);
+        let features = features(self, &judged);
         let columns = self.names.iter().zip(judged);
         let columns = columns.map(|(name, (role, verdict))| ProposedColumn { column: (*name).to_owned(), role, reason: verdict.reason });
         (columns.collect(), features, keys)
@@ -334,7 +317,7 @@ impl<'a> Columns<'a> {
         let array = self.scan.sample.column(column);
         let is_key = self.entity.as_ref().is_some_and(|e| e.column == column);
         let mut verdict = judge(name, array, is_key);
-        if let Some(separator) = self.separator(column).filter(|s| *s != '|') {
+        if let Some(separator) = separator(self, column).filter(|s| *s != '|') {
             verdict = Verdict::take(FeatureKind::Bag, format!("values joined by `{separator}`"));
         }
         let mut verdict = suspect(verdict, array, spaces);
@@ -382,86 +365,6 @@ impl<'a> Columns<'a> {
             rows.retain(|&row| ones[row]);
         }
         spaces
-    }
-
-    /// What parts the values of a bag in text, if that is what the column holds.
-    fn separator(&self, column: usize) -> Option<char> {
-        let (cells, look) = self.looks[column].as_ref()?;
-        if look.numeric || look.rows == 0 || look.dates == look.rows {
-            return None;
-        }
-        let holds = |separator: char, cell: &str| cell.contains(separator);
-        let counted = |separator: char| (0..cells.len()).filter(|&row| holds(separator, &cells.display(row))).count();
-        if counted('|') * 5 >= look.rows {
-            return Some('|');
-        }
-        SEPARATORS.into_iter().find(|&s| look.distinct > FEW_VALUES && counted(s) * 5 >= look.rows && self.repeats(cells, look, s))
-    }
-
-    /// Whether the parts are few, short and of different number, as in lists of tags and unlike sentences.
-    #[allow(clippy::unused_self)]
-    fn repeats(&self, cells: &Cells, look: &Look, separator: char) -> bool {
-        let (mut parts, mut lengths) = (HashSet::new(), HashSet::new());
-        for row in 0..cells.len() {
-            let text = cells.display(row);
-            lengths.insert(text.split(separator).count());
-            for part in text.split(separator) {
-                if part.trim().split_whitespace().count() > 3 {
-                    return false;
-                }
-                parts.insert(part.to_owned());
-            }
-        }
-        lengths.len() > 2 && parts.len() < look.distinct
-    }
-
-    /// Columns of one treatment together, in the order of their first one.
-    fn features(&self, judged: &[(Role, Verdict)]) -> Vec<ProposedFeature> {
-        let mut features: Vec<ProposedFeature> = Vec::new();
-        for (column, (role, verdict)) in judged.iter().enumerate() {
-            let Role::Feature(kind) = *role else { continue };
-            let of_entity = self.entity.as_ref().is_some_and(|e| e.column == column || e.constant.contains(&column));
-            let separator = if kind == FeatureKind::Bag { self.separator(column) } else { None };
-            let long_tail = kind == FeatureKind::Number && self.has_long_tail(column, verdict);
-            let missing = match (&self.looks[column], kind) {
-                (Some((_, look)), FeatureKind::Number | FeatureKind::Id) => look.markers.clone(),
-                _ => Vec::new(),
-            };
-            let alike = |f: &&mut ProposedFeature| {
-                let same = (f.kind, f.of_entity, f.long_tail, &f.missing) == (kind, of_entity, long_tail, &missing);
-                same && kind != FeatureKind::Bag
-            };
-            if let Some(feature) = features.iter_mut().find(alike) {
-                feature.columns.push(self.names[column].to_owned());
-                continue;
-            }
-            let columns = vec![self.names[column].to_owned()];
-            features.push(ProposedFeature { name: String::new(), kind, columns, of_entity, separator, long_tail, missing });
-        }
-        let mut taken: Vec<String> = Vec::new();
-        for feature in &mut features {
-            let base = match (feature.kind, feature.columns.as_slice()) {
-                (_, [only]) => only.clone(),
-                (kind, _) => {
-                    let of = self.entity.as_ref().filter(|_| feature.of_entity).map_or("row", |e| e.proposed.name.as_str());
-                    let what = if kind == FeatureKind::Number { "numbers" } else { "ids" };
-                    format!("{of}_{}{what}", if feature.long_tail { "long_tailed_" } else { "" })
-                }
-            };
-            feature.name = name(&base, &taken.iter().map(String::as_str).collect::<Vec<_>>());
-            taken.push(feature.name.clone());
-        }
-        features
-    }
-
-    /// Numbers of one sign whose largest is far from their middle, like prices and counts.
-    fn has_long_tail(&self, column: usize, verdict: &Verdict) -> bool {
-        let Ok(cells) = Cells::of(self.scan.sample.column(column), CellRole::Number) else { return false };
-        let missing = super::super::id::Missing::of(&verdict.missing);
-        let mut numbers: Vec<f64> = (0..cells.len()).filter_map(|row| cells.number(row, &missing).ok().flatten()).collect();
-        numbers.sort_by(f64::total_cmp);
-        let (Some(least), Some(most)) = (numbers.first(), numbers.last()) else { return false };
-        *least >= 0.0 && *most > 8.0 * numbers[numbers.len() / 2].max(1e-9)
     }
 }
 

@@ -4,19 +4,21 @@
 //! Source ──► Scan          one pass: a sample from all over the data, exact counts of 0/1 columns (`scan`)
 //! Scan ──► stages          nested 0/1 columns, in order (`funnel`)
 //! Scan ──► split           a time column, or the entity's key, or row by row (`split`)
-//! Scan ──► columns         key, feature of which kind, or left out, with the reason (`columns`)
+//! Scan ──► columns         key, feature of which kind, or left out, with the reason (`columns`, `features`)
 //! Proposal ──► TOML        with the reasons as comments (`write`)
 //! ```
 //!
-//! A new kind of feature is one more decision of `columns::judge_column`, and one more table of `columns::features`.
+//! A new kind of feature is one more decision of `columns::judge_column`, and one more table of `features::features`.
 
 mod columns;
+mod features;
 mod funnel;
 mod scan;
 mod split;
 mod write;
 
-pub use columns::{ProposedColumn, ProposedEntity, ProposedFeature, Role};
+pub use columns::{ProposedColumn, ProposedEntity, Role};
+pub use features::ProposedFeature;
 pub use funnel::ProposedStage;
 pub use write::SourceTable;
 

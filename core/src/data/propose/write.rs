@@ -1,7 +1,8 @@
 //! The proposal as commented TOML.
 
 use super::Proposal;
-use super::columns::{ProposedColumn, ProposedFeature, Role};
+use super::columns::{ProposedColumn, Role};
+use super::features::ProposedFeature;
 use super::funnel::ProposedStage;
 use crate::spec::{FeatureKind, Scalar, Split};
 
@@ -29,7 +30,7 @@ impl Proposal {
         let sections = [
             self.head(spec, source),
             self.funnel(name),
-            self.defaults(),
+            defaults(),
             self.data(source),
             self.split(),
             self.entity(),
@@ -85,12 +86,6 @@ impl Proposal {
                 )
             }
         }
-    }
-
-    fn defaults(&self) -> String {
-        "[defaults]  # the network of every stage; `esmm-funnel list tower` names others\n\
-         tower = { kind = \"mlp\", hidden = [64, 32] }\n"
-            .to_owned()
     }
 
     fn data(&self, source: &SourceTable) -> String {
@@ -188,7 +183,7 @@ impl Proposal {
     }
 
     fn training(&self) -> String {
-        let rows = (self.rows as f64 * 0.7) as u64;
+        let rows = self.rows * 7 / 10;
         let batch = (rows / EPOCH).next_power_of_two().clamp(32, 4096);
         let epochs = STEPS.div_ceil(rows.div_ceil(batch).max(1)).clamp(1, 100);
         format!(
@@ -202,6 +197,12 @@ impl Proposal {
         let Some(entity) = &self.entity else { return String::new() };
         format!("[metrics]\ngauc_by = {}  # AUC among the rows of one, averaged, too\n", string(&entity.key))
     }
+}
+
+fn defaults() -> String {
+    "[defaults]  # the network of every stage; `esmm-funnel list tower` names others\n\
+     tower = { kind = \"mlp\", hidden = [64, 32] }\n"
+        .to_owned()
 }
 
 /// `#   column: why`.
