@@ -1,6 +1,6 @@
 //! `conditional`: each stage on the rows of its own space.
 
-use super::sum::{Recipe, Sum, Summand, Weighting, error, space_words};
+use super::sum::{Recipe, Sum, Summand, Weighting, Words, error, probability_words, space_words};
 use burn::prelude::*;
 use esmm_funnel_core::device::Bk;
 use esmm_funnel_core::graph::Graph;
@@ -35,10 +35,13 @@ impl Recipe for Conditional {
     fn present(&self, head: &Head<'_>, stage: usize, (): ()) -> Option<Tensor<Bk, 1>> {
         Some(head.in_space[stage].clone().sum().clamp_max(1.0))
     }
-    fn words(&self, graph: &Graph, stage: usize, (): ()) -> (String, String) {
+    fn words(&self, graph: &Graph, stage: usize, (): ()) -> Words {
         let (name, space) = (&graph.nodes[stage].name, space_words(graph, stage));
-        let words = format!("binary cross-entropy of P({name} | {}) over {space}", graph.given(stage));
-        (words, format!("−mean[ {name}·ln σ(z_{name}) + (1 − {name})·ln σ(−z_{name}) ] over {space}"))
+        Words {
+            words: format!("binary cross-entropy of {} over {space}", probability_words(graph, stage)),
+            formula: format!("−mean[ {name}·ln σ(z_{name}) + (1 − {name})·ln σ(−z_{name}) ] over {space}"),
+            letters: Vec::new(),
+        }
     }
 }
 impl ObjectiveSettings for Conditional {

@@ -1,6 +1,6 @@
 //! `entire_space`: the ESMM loss, for any graph of stages.
 
-use super::sum::{Recipe, Sum, Summand, Weighting, full_space, full_space_targets, full_space_words};
+use super::sum::{Recipe, Sum, Summand, Weighting, Words, full_space, full_space_targets, full_space_words};
 use burn::prelude::*;
 use esmm_funnel_core::device::Bk;
 use esmm_funnel_core::graph::Graph;
@@ -32,7 +32,7 @@ impl Recipe for EntireSpace {
     fn value(&self, head: &Head<'_>, target: usize, (): ()) -> Tensor<Bk, 1> {
         full_space(head, target)
     }
-    fn words(&self, graph: &Graph, target: usize, (): ()) -> (String, String) {
+    fn words(&self, graph: &Graph, target: usize, (): ()) -> Words {
         full_space_words(graph, target)
     }
 }
