@@ -85,8 +85,8 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
         let help = format!("sources in this build: {}", registry::names(Kind::Source).join(", "));
         return Err(Diagnostics::from(Diagnostic::error("unknown-plugin", message).at(spec.place(&component.path), "").help(help)).into());
     };
-    let stages: Vec<String> = spec.stages.iter().map(|s| s.name.clone()).collect();
-    let source = open(&component.settings, files, &stages)?;
+    let graph = Graph::of(spec);
+    let source = open(&component.settings, files, &graph)?;
     let (None, Split::Files { valid, test }) = (files, &spec.split) else { return Ok(source) };
     let mut paths: Vec<PathBuf> = source.inputs()?.into_iter().filter_map(|i| i.path).collect();
     let before = paths.len();
@@ -97,7 +97,7 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
             }
         }
     }
-    if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), &stages) }
+    if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), &graph) }
 }
 
 /// Encodes the source's rows into a store, or opens the one that is there.

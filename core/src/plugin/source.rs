@@ -2,6 +2,7 @@
 
 use super::registry::{self, Settings};
 use crate::data::source::SharedSource;
+use crate::graph::Graph;
 use std::path::{Path, PathBuf};
 
 /// Settings of a source, which open it. Relative paths in the settings are resolved by the spec loader against the file that states them: a
@@ -10,15 +11,15 @@ pub trait SourceSettings: Settings {
     /// Keys whose strings (or arrays of strings) are paths or globs.
     const PATH_KEYS: &'static [&'static str] = &[];
 
-    /// Opens the source. `files` replace the files of the settings (scoring other rows); a source without files refuses them.
+    /// Opens the source for a funnel. `files` replace the files of the settings (scoring other rows); a source without files refuses them.
     ///
     /// # Errors
     /// Names the file or glob that is missing.
-    fn open(&self, files: Option<&[PathBuf]>, stages: &[String]) -> anyhow::Result<SharedSource>;
+    fn open(&self, files: Option<&[PathBuf]>, graph: &Graph) -> anyhow::Result<SharedSource>;
 }
 
-/// Settings, files in their place, stage names → an open source.
-pub type OpenSource = fn(&toml::Table, Option<&[PathBuf]>, &[String]) -> anyhow::Result<SharedSource>;
+/// Settings, files in their place, the funnel → an open source.
+pub type OpenSource = fn(&toml::Table, Option<&[PathBuf]>, &Graph) -> anyhow::Result<SharedSource>;
 
 /// What the registry keeps of a source.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,7 @@ impl SourceBuild {
     /// Of these settings.
     #[must_use]
     pub const fn of<S: SourceSettings>() -> Self {
-        Self { path_keys: S::PATH_KEYS, open: |table, files, stages| registry::decode::<S>(table)?.open(files, stages) }
+        Self { path_keys: S::PATH_KEYS, open: |table, files, graph| registry::decode::<S>(table)?.open(files, graph) }
     }
 }
 

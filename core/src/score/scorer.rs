@@ -78,8 +78,7 @@ impl Scorer {
         let Some(Build::Source(source)) = registry::find(Kind::Source, kind).map(|p| p.build) else {
             bail!("no source `{kind}` in this build");
         };
-        let stages: Vec<String> = self.spec.stages.iter().map(|s| s.name.clone()).collect();
-        (source.open)(&toml::Table::new(), Some(files), &stages)
+        (source.open)(&toml::Table::new(), Some(files), &Graph::of(&self.spec))
     }
 
     /// Metrics on the test part, or on all rows of other files (which need labels).

@@ -174,7 +174,7 @@ mod tests {
         Some(path)
     }
     fn csv_of(path: &Path) -> SharedSource {
-        Csv { files: vec![path.display().to_string()], ..Csv::default() }.open(None, &[]).unwrap()
+        Csv { files: vec![path.display().to_string()], ..Csv::default() }.open(None, &Graph::default()).unwrap()
     }
     fn open(dir: &Path, spec: &Spec, source: &SharedSource) -> (Prepared, Dataset, LintReport) {
         let stop = AtomicBool::new(false);
@@ -204,7 +204,7 @@ mod tests {
             writer.get_or_insert_with(|| ArrowWriter::try_new(file(), batch.schema(), None).unwrap()).write(&batch).unwrap();
         }
         writer.unwrap().close().unwrap();
-        Parquet { files: vec![path.display().to_string()] }.open(None, &[]).unwrap()
+        Parquet { files: vec![path.display().to_string()] }.open(None, &Graph::default()).unwrap()
     }
 
     #[test]
