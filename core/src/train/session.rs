@@ -11,8 +11,7 @@ use crate::graph::Graph;
 use crate::metrics::Evaluation;
 use crate::model::Model;
 use crate::run::{
-    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Journal, Manifest, RunFolder, Status, names,
-    replace_file,
+    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Manifest, RunFolder, Status, names, replace_file,
 };
 use crate::score;
 use crate::spec::Spec;
@@ -255,7 +254,7 @@ impl Session<'_> {
         observers: &mut [&mut dyn Observer],
     ) -> Result<SessionEnd> {
         let Self { spec, folder, data, options } = *self;
-        let mut journal = JournalWriter::new(Journal::open(folder, state.step)?);
+        let mut journal = JournalWriter::open(folder, state.step)?;
         let mut watching: Vec<&mut dyn Observer> = vec![&mut journal];
         for o in observers.iter_mut() {
             watching.push(&mut **o);
