@@ -1,5 +1,6 @@
 //! Sources: where rows come from.
 
+pub mod aliccp;
 pub mod csv;
 pub mod parquet;
 pub mod synthetic;
