@@ -1,7 +1,7 @@
 //! Which files are read, and which common features belong to which skeleton.
 
-use super::Aliccp;
 use super::parse::Holds;
+use super::{Aliccp, Form};
 use crate::sources::{expand, fault};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,9 @@ pub(super) fn files(settings: &Aliccp, given: Option<&[PathBuf]>) -> anyhow::Res
             return Err(fault("no-files", "the `aliccp` source needs `dir` or `skeleton`", help));
         }
     };
+    if settings.form == Form::Text {
+        return Ok(named.into_iter().map(|path| RawFile { path, holds: Holds::Text }).collect());
+    }
     let (mut common, skeletons): (Vec<PathBuf>, Vec<PathBuf>) =
         named.into_iter().partition(|p| name_of(p).contains(COMMON) || stated.contains(p));
     for path in stated {

@@ -8,16 +8,17 @@ mod fields;
 mod files;
 pub mod generate;
 mod parse;
+mod truth;
 mod world;
 
 pub use fields::Variant;
 
 use super::{fault, file_input};
 use anyhow::Context;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use blocks::Chunks;
 use esmm_funnel_core::data::IdRef;
-use esmm_funnel_core::data::source::{ChunkStream, EntityColumns, Input, SharedSource, Source, Tolerance};
+use esmm_funnel_core::data::source::{ChunkStream, EntityColumns, Input, SharedSource, Source, Tolerance, TruthColumns};
 use esmm_funnel_core::plugin::SourceSettings;
 use esmm_funnel_core::register_source;
 use fields::{FIELDS, weights_column};
@@ -28,6 +29,17 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How the files are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// The raw files: skeletons and common features.
+    #[default]
+    Raw,
+    /// One file: `sample_id,click,buy,field:id,field:id,…`, with the user's fields in every row, and no values.
+    Text,
+}
 
 /// What becomes of a line that cannot be used: torn or empty, of other fields or separators, with more or fewer features than it says, with an
 /// index that stands twice or nowhere.
@@ -57,6 +69,10 @@ pub struct Aliccp {
     pub skeleton: Vec<String>,
     /// Paths and globs of common features, for skeletons without a file of the same name beside them.
     pub common: Vec<String>,
+    /// `raw`, or `text` for lines `sample_id,click,buy,field:id,field:id,…`; the latter have no columns `<field>_w` and no `common_feature_index`.
+    pub form: Form,
+    /// Read the truth of generated rows too, from `truth_*.parquet` beside each skeleton, for the spec's first two stages: click and purchase.
+    pub truth: bool,
     /// Which of the preprocessings in circulation.
     pub variant: Variant,
     /// Share of the rows of train files that are in valid, chosen by their sample ids.
@@ -74,6 +90,8 @@ impl Default for Aliccp {
             dir: None,
             skeleton: Vec::new(),
             common: Vec::new(),
+            form: Form::Raw,
+            truth: false,
             variant: Variant::Paper,
             valid: 0.1,
             malformed: Malformed::Error,
@@ -89,11 +107,12 @@ impl SourceSettings for Aliccp {
         is_raw(file)
     }
 
-    fn open(&self, given: Option<&[PathBuf]>, _stages: &[String]) -> anyhow::Result<SharedSource> {
+    fn open(&self, given: Option<&[PathBuf]>, stages: &[String]) -> anyhow::Result<SharedSource> {
         if !(0.0..=1.0).contains(&self.valid) {
             return Err(fault("valid-share", format!("`valid` must be from 0 to 1, not {}", self.valid), ""));
         }
-        Ok(Arc::new(AliccpSource { settings: self.clone(), files: files(self, given)?, read: Arc::default() }))
+        let truth = if self.truth { truth::columns(stages) } else { Vec::new() };
+        Ok(Arc::new(AliccpSource { settings: self.clone(), files: files(self, given)?, truth, read: Arc::default() }))
     }
 }
 register_source!("aliccp", Aliccp);
@@ -102,6 +121,7 @@ register_source!("aliccp", Aliccp);
 struct AliccpSource {
     settings: Aliccp,
     files: Vec<RawFile>,
+    truth: Vec<TruthColumns>,
     /// Bytes behind in the file opened last.
     read: Arc<AtomicU64>,
 }
@@ -113,6 +133,9 @@ impl AliccpSource {
         input.fingerprint += &format!(", variant {}, valid {valid}", variant.name());
         if *malformed == Malformed::Skip {
             input.fingerprint += &format!(", up to {malformed_limit} left out");
+        }
+        if !self.truth.is_empty() {
+            input.fingerprint += ", with the truth";
         }
         let user = FIELDS.iter().filter(|f| f.user && variant.takes(f));
         let columns = user.flat_map(|f| [f.name.to_owned(), weights_column(f)]).collect();
@@ -134,7 +157,9 @@ fn part(sample_id: i64, valid: f64) -> i64 {
 
 impl Source for AliccpSource {
     fn schema(&self) -> anyhow::Result<SchemaRef> {
-        Ok(schema(self.settings.variant))
+        let own = schema(self.settings.variant, self.settings.form);
+        let fields = own.fields().iter().map(|f| f.as_ref().clone()).chain(truth::fields(&self.truth));
+        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
 
     fn inputs(&self) -> anyhow::Result<Vec<Input>> {
@@ -149,18 +174,29 @@ impl Source for AliccpSource {
         }
     }
 
+    fn truth(&self) -> Vec<TruthColumns> {
+        self.truth.clone()
+    }
+
     fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
 
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream> {
         let file = self.files.get(input).with_context(|| format!("no input {input}"))?;
-        let all = schema(self.settings.variant);
+        let all = self.schema()?;
         let wanted = columns.iter().map(|c| all.index_of(c)).collect::<Result<Vec<_>, _>>();
-        let wanted = wanted.with_context(|| format!("`{}`", file.path.display()))?;
+        let wanted = Arc::new(all.project(&wanted.with_context(|| format!("`{}`", file.path.display()))?)?);
+        let is_truth = |name: &str| self.truth.iter().any(|t| name == t.probability || name == t.outcome);
+        let with_truth = columns.iter().any(|c| is_truth(c));
+        let mut fields: Vec<_> = wanted.fields().iter().filter(|f| !is_truth(f.name())).cloned().collect();
+        if with_truth && !columns.iter().any(|c| c == "sample_id") {
+            fields.push(Arc::new(all.field_with_name("sample_id")?.clone()));
+        }
         let valid = if is_test(&file.path) { -1.0 } else { self.settings.valid };
-        let parser = Parser::new(file.holds, self.settings.variant, Arc::new(all.project(&wanted)?), part, valid);
-        Ok(Box::new(Chunks::open(&file.path, input, parser, &self.read)?))
+        let parser = Parser::new(file.holds, self.settings.variant, Arc::new(Schema::new(fields)), part, valid);
+        let chunks = Box::new(Chunks::open(&file.path, input, parser, &self.read)?);
+        if with_truth { truth::join(chunks, &truth::beside(&file.path), &self.truth, wanted) } else { Ok(chunks) }
     }
 }
 

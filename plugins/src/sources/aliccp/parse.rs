@@ -1,5 +1,6 @@
 //! Lines → columns. Bytes are looked at once, and nothing is allocated per feature.
 
+use super::Form;
 use super::fields::{COUNT, FIELDS, Variant, weights_column};
 use arrow::array::{ArrayRef, Float32Array, Int64Array, ListArray, StringArray, UInt8Array, new_empty_array};
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
@@ -23,6 +24,8 @@ pub(super) enum Holds {
     Skeleton,
     /// `common_feature_index,feature_num,feature_list`
     Common,
+    /// `sample_id,click,buy,field:id,…`
+    Text,
 }
 
 /// Columns that are no field.
@@ -36,15 +39,18 @@ pub(super) const PLAIN: [(&str, DataType); 5] = [
 /// What a row and its common features share.
 pub(super) const KEY: &str = "common_feature_index";
 
-/// All columns, those of the common features last.
-pub(super) fn schema(variant: Variant) -> SchemaRef {
-    let mut fields: Vec<Field> = PLAIN.into_iter().map(|(name, data_type)| Field::new(name, data_type, false)).collect();
+/// All columns, those of the user last.
+pub(super) fn schema(variant: Variant, form: Form) -> SchemaRef {
+    let plain = PLAIN.into_iter().filter(|(name, _)| form == Form::Raw || *name != KEY);
+    let mut fields: Vec<Field> = plain.map(|(name, data_type)| Field::new(name, data_type, false)).collect();
     for field in FIELDS.iter().filter(|f| variant.takes(f)) {
         let list = |of: DataType| DataType::List(Arc::new(Field::new("item", of, false)));
         let types = [DataType::Int64, DataType::Float32];
         let [ids, weights] = if variant.is_bag(field) { types.map(list) } else { types };
         fields.push(Field::new(field.name, ids, true));
-        fields.push(Field::new(weights_column(field), weights, true));
+        if form == Form::Raw {
+            fields.push(Field::new(weights_column(field), weights, true));
+        }
     }
     Arc::new(Schema::new(fields))
 }
@@ -75,6 +81,8 @@ fn flaw<T>(expected: &'static str, found: impl Into<String>) -> Result<T, Flaw> 
 }
 
 const FEATURE: &str = "features as field 0x02 id 0x03 value, with 0x01 between them";
+const FLAT: &str = "sample_id,click,buy,field:id,...";
+const FLAT_FEATURE: &str = "features as field:id, with commas between them";
 const SIX: &str = "sample_id,click,buy,common_feature_index,feature_num,feature_list";
 const THREE: &str = "common_feature_index,feature_num,feature_list";
 
@@ -164,6 +172,7 @@ impl<'a> Rows<'a> {
         let taken = match self.parser.holds {
             Holds::Skeleton => self.skeleton(line),
             Holds::Common => self.common(line),
+            Holds::Text => self.text(line),
         };
         if !matches!(taken, Ok(true)) {
             self.undo();
@@ -180,10 +189,7 @@ impl<'a> Rows<'a> {
         }
         let key = check_key(key)?;
         self.features(list, count)?;
-        self.sample_ids.push(id);
-        self.clicks.push(click);
-        self.buys.push(buy);
-        self.end(key);
+        self.row(id, click, buy, key);
         Ok(true)
     }
 
@@ -193,6 +199,46 @@ impl<'a> Rows<'a> {
         self.features(list, count)?;
         self.end(key);
         Ok(true)
+    }
+
+    /// A row with its user in it.
+    fn text(&mut self, line: &[u8]) -> Result<bool, Flaw> {
+        // A row may have no features, and then no comma after its labels.
+        let list = line.iter().enumerate().filter(|(_, b)| **b == b',').nth(2).map_or(line.len(), |(at, _)| at);
+        let ([id, click], buy) = split(&line[..list], FLAT)?;
+        let Some(id) = whole(id) else { return flaw("a whole number as sample_id", "something else") };
+        let (click, buy) = (label(click, "0 or 1 as click")?, label(buy, "0 or 1 as buy")?);
+        if self.parser.variant.drops_orphans() && click < buy {
+            return Ok(false);
+        }
+        let mut before = 0;
+        for (i, feature) in line[list..].split(|b| *b == b',').skip(1).enumerate() {
+            before = self.text_feature(feature, i + 1, before)?;
+        }
+        self.row(id, click, buy, b"");
+        Ok(true)
+    }
+
+    /// Takes `field:id`; gives the field.
+    fn text_feature(&mut self, feature: &[u8], number: usize, before: usize) -> Result<usize, Flaw> {
+        let colon = memchr(b':', feature).filter(|at| *at <= 8);
+        let parts = colon.and_then(|at| Some((&feature[..at], whole(&feature[at + 1..])?)));
+        let Some((name, id)) = parts else {
+            return flaw(FLAT_FEATURE, format!("feature {number} without a field, a colon and an id of digits"));
+        };
+        let is = |f: &usize| FIELDS[*f].name.as_bytes() == name;
+        let Some(field) = Some(before).filter(is).or_else(|| (0..COUNT).find(is)) else {
+            return flaw("the fields of Ali-CCP", format!("another, in feature {number}"));
+        };
+        self.take(field, id, 1.0)?;
+        Ok(field)
+    }
+
+    fn row(&mut self, id: i64, click: u8, buy: u8, key: &[u8]) {
+        self.sample_ids.push(id);
+        self.clicks.push(click);
+        self.buys.push(buy);
+        self.end(key);
     }
 
     fn features(&mut self, list: &[u8], count: &[u8]) -> Result<(), Flaw> {
@@ -228,6 +274,13 @@ impl<'a> Rows<'a> {
         let Some((id, after)) = digits(after) else { return flaw(FEATURE, format!("feature {number} without an id of digits and 0x03")) };
         let Some((value, after)) = value(after) else { return flaw(FEATURE, format!("feature {number} without a number and 0x01")) };
         *rest = after;
+        self.take(field, id, value)?;
+        Ok(field)
+    }
+
+    /// Takes a value of a field of the line at hand.
+    #[inline]
+    fn take(&mut self, field: usize, id: i64, value: f32) -> Result<(), Flaw> {
         let bit = 1 << field;
         if self.parser.variant.is_bag(&FIELDS[field]) {
             if self.parser.keep[field] {
@@ -244,7 +297,7 @@ impl<'a> Rows<'a> {
             self.last[field] = (id, value);
         }
         self.seen |= bit;
-        Ok(field)
+        Ok(())
     }
 
     /// Ends a line that is taken.

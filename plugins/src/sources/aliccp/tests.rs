@@ -185,6 +185,134 @@ fn files_find_each_other() {
     assert!(fails(&Aliccp { valid: 1.5, ..all }, None).contains("must be from 0 to 1"));
 }
 
+#[test]
+fn the_truth_stands_beside_its_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings =
+        Synth { rows: 20_000, test_rows: 3_000, history_scale: 0.01, buy_rate: 0.1, click_rate: 0.2, gzip: true, ..Synth::default() };
+    settings.write(dir.path(), &|_| {}, &AtomicBool::new(false)).unwrap();
+    let stages = ["click".to_owned(), "purchase".to_owned()];
+    let open = || Aliccp { dir: Some(dir.path().display().to_string()), truth: true, ..Aliccp::default() }.open(None, &stages).unwrap();
+    let truth = open().truth();
+    assert_eq!(
+        (truth[1].stage.as_str(), truth[1].probability.as_str(), truth[1].outcome.as_str()),
+        ("purchase", "truth.p.purchase", "truth.cf.purchase")
+    );
+    let columns = ["truth.cf.click", "click", "truth.p.purchase", "buy", "truth.cf.purchase"];
+    let (rows, ..) = read(&open(), 1, &columns);
+    assert_eq!(rows.num_rows(), 20_000);
+    let byte = |c: usize| rows.column(c).as_primitive::<UInt8Type>().values();
+    assert_eq!(byte(0), byte(1));
+    assert!(byte(1).iter().zip(byte(3)).zip(byte(4)).all(|((click, buy), outcome)| *click == 0 || buy == outcome));
+    let p = rows.column(2).as_primitive::<Float32Type>().values();
+    let (mean, rate) = (p.iter().sum::<f32>() / 20_000.0, byte(4).iter().map(|y| f32::from(*y)).sum::<f32>() / 20_000.0);
+    assert!((mean / rate - 1.0).abs() < 0.2, "{mean} {rate}");
+    // Rows may be left out; others may not take their truth.
+    let text = |name: &str| {
+        let mut text = String::new();
+        let file = std::fs::File::open(dir.path().join(name)).unwrap();
+        std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(file), &mut text).unwrap();
+        text
+    };
+    let (skeleton, test) = (text("sample_skeleton_train.csv.gz"), text("sample_skeleton_test.csv.gz"));
+    let some: String = skeleton.lines().step_by(3).map(|l| format!("{l}\n")).collect();
+    std::fs::write(dir.path().join("sample_skeleton_train.csv"), some).unwrap();
+    let (fewer, ..) = read(&open(), 1, &columns);
+    let every_third = arrow::array::UInt32Array::from_iter_values((0..20_000).step_by(3));
+    assert_eq!(fewer, arrow::compute::take_record_batch(&rows, &every_third).unwrap());
+    std::fs::write(dir.path().join("sample_skeleton_train.csv"), test).unwrap();
+    let wrong = open().read(1, &["truth.p.click".to_owned()]).unwrap().next().unwrap().unwrap_err();
+    assert!(wrong.downcast::<Diagnostics>().unwrap().0[0].message.contains("for sample_id 20001"));
+}
+
+#[test]
+fn the_text_form_has_the_user_in_every_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let text =
+        "1,0,0,210:1,210:2,205:6,101:12,150_14:18,150_14:19\n2,1,1\n3,0,1,205:7\n4,0,0,205:x\n5,0,0,999:1\n6,0,0,205:1,205:2\n7,0,0,\n8";
+    std::fs::write(dir.path().join("rows.txt"), text).unwrap();
+    let settings = Aliccp { form: Form::Text, skeleton: vec![dir.path().join("rows.txt").display().to_string()], ..Aliccp::default() };
+    let source = settings.open(None, &[]).unwrap();
+    assert!(source.schema().unwrap().fields().iter().all(|f| !f.name().ends_with("_w") && f.name() != "common_feature_index"));
+    assert!(source.inputs().unwrap()[0].entities.is_none());
+    let (rows, numbers, broken) = read(&source, 0, &["sample_id", "buy", "101", "205", "210", "150_14", "part"]);
+    assert_eq!((numbers, broken.iter().map(|b| b.number).collect::<Vec<_>>()), (vec![1, 2, 3], vec![4, 5, 6, 7, 8]));
+    assert_eq!((ids(&rows, "205"), ids(&rows, "101")), (vec![Some(6), None, Some(7)], vec![Some(12), None, None]));
+    assert_eq!((bag(&rows, "210", 0), bag(&rows, "150_14", 0), bag(&rows, "150_14", 1)), (vec![1, 2], vec![18, 19], vec![]));
+    let aitm = Aliccp { variant: Variant::Aitm, ..settings }.open(None, &[]).unwrap();
+    assert_eq!(ids(&read(&aitm, 0, &["sample_id", "853"]).0, "sample_id"), [Some(1), Some(2), Some(6)]);
+}
+
+/// A file of the shared data, or a message that the test is skipped.
+#[allow(clippy::print_stderr)]
+fn fixture(name: &str) -> Option<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/aliccp_fixtures").join(name);
+    if !path.is_file() {
+        eprintln!("skipped: `{}` is not there", path.display());
+        return None;
+    }
+    Some(path.display().to_string())
+}
+
+#[test]
+fn public_layouts_are_read() {
+    let Some(text) = fixture("paddlerec_esmm/train_small.txt") else { return };
+    let source = Aliccp { form: Form::Text, skeleton: vec![text.clone()], ..Aliccp::default() }.open(None, &[]).unwrap();
+    let columns: Vec<&str> = FIELDS.iter().map(|f| f.name).collect();
+    let (rows, _, broken) = read(&source, 0, &columns);
+    assert_eq!((rows.num_rows(), broken), (10, vec![]));
+    for (row, line) in std::fs::read_to_string(text).unwrap().lines().enumerate() {
+        let mut expected: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+        for feature in line.split(',').skip(3) {
+            let (field, id) = feature.split_once(':').unwrap();
+            expected.entry(field).or_default().push(id.parse().unwrap());
+        }
+        for field in &FIELDS {
+            let found =
+                if field.many { bag(&rows, field.name, row) } else { ids(&rows.slice(row, 1), field.name).into_iter().flatten().collect() };
+            assert_eq!(found, expected.remove(field.name).unwrap_or_default(), "{}", field.name);
+        }
+        assert!(expected.is_empty());
+    }
+    // The others are ordinary CSV, one of them without its header.
+    let csv = |name: &str, columns: Option<Vec<String>>| {
+        let source =
+            crate::sources::csv::Csv { files: vec![fixture(name).unwrap()], columns, ..Default::default() }.open(None, &[]).unwrap();
+        let names: Vec<String> = source.schema().unwrap().fields().iter().map(|f| f.name().clone()).collect();
+        let rows = source.read(0, &names).unwrap().map(|c| c.unwrap().records.num_rows()).sum::<usize>();
+        (names, rows)
+    };
+    let (aitm, rows) = csv("paddlerec_aitm/train.csv", None);
+    assert_eq!((aitm.len(), rows), (20, 48));
+    assert_eq!(csv("paddlerec_aitm/test.csv", Some(aitm)).1, 50);
+    for (name, rows) in [("train", 100), ("val", 50), ("test", 50)] {
+        let (columns, found) = csv(&format!("torch_rechub/ali_ccp_{name}_sample.csv"), None);
+        assert_eq!((columns.len(), found), (33, rows), "{name}");
+    }
+}
+
+/// `ALICCP_BENCH=FOLDER cargo test --release -p esmm-funnel-plugins --lib -- --ignored --nocapture how_fast` prints it.
+#[test]
+#[ignore = "measures"]
+#[allow(clippy::print_stdout)]
+fn how_fast_one_core_parses() {
+    let dir = std::env::var("ALICCP_BENCH").unwrap();
+    let source = Aliccp { dir: Some(dir), ..Aliccp::default() }.open(None, &[]).unwrap();
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for (i, input) in source.inputs().unwrap().iter().enumerate() {
+        let columns: Vec<String> = source.schema().unwrap().fields().iter().map(|f| f.name().clone()).collect();
+        let mut rates: Vec<f64> = (0..5)
+            .map(|_| {
+                let started = std::time::Instant::now();
+                one.install(|| source.read(i, &columns).unwrap().for_each(|c| drop(std::hint::black_box(c.unwrap()))));
+                input.bytes as f64 / 1e6 / started.elapsed().as_secs_f64()
+            })
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        println!("{}: {:.0} MB/s, median of 5 ({:.0} to {:.0})", input.name, rates[2], rates[0], rates[4]);
+    }
+}
+
 /// Field → values, of a line's feature list.
 type Features = BTreeMap<String, Vec<(i64, f32)>>;
 
@@ -220,7 +348,7 @@ fn of_batch(records: &RecordBatch, row: usize) -> Features {
 #[test]
 fn a_naive_reader_reads_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Synth { rows: 20_000, test_rows: 0, history_scale: 0.3, ..Synth::default() };
+    let settings = Synth { rows: 20_000, test_rows: 0, ..Synth::default() };
     settings.write(dir.path(), &|_| {}, &AtomicBool::new(false)).unwrap();
     let open = |dir: &Path| Aliccp { dir: Some(dir.display().to_string()), ..Aliccp::default() }.open(None, &[]).unwrap();
     let source = open(dir.path());
