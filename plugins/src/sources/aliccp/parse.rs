@@ -134,15 +134,12 @@ impl Parser {
         while at < block.len() {
             let end = memchr(b'\n', &block[at..]).map_or(block.len(), |n| at + n);
             let line = block[at..end].strip_suffix(b"\r").unwrap_or(&block[at..end]);
-            match rows.line(line) {
+            // Of a line that is cut short, what is left may look whole.
+            let cut = ends_file && end == block.len();
+            match if cut { flaw("a line end after every line", "the end of the file") } else { rows.line(line) } {
                 Ok(true) => lines.push(number),
                 Ok(false) => {}
-                Err(Flaw { expected, mut found }) => {
-                    if end == block.len() && ends_file {
-                        found += "; the file ends within this line";
-                    }
-                    broken.push(BrokenRow { number, expected, found });
-                }
+                Err(Flaw { expected, found }) => broken.push(BrokenRow { number, expected, found }),
             }
             (at, number) = (end + 1, number + 1);
         }
