@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Bytes of a block, unless a line is longer.
-const BLOCK: usize = 2 << 20;
+const BLOCK: usize = 512 << 10;
 /// Bytes of the longest line: a file of one endless line is no file of this format.
 const LONGEST: usize = 64 << 20;
 

@@ -184,13 +184,12 @@ impl Synth {
         let index = format!("{:016x}", Draw::of(&[key[0], key[1], key[2], 2]).word());
         let mut group = Group { common: Vec::new(), skeleton: Vec::new(), truths: Vec::new() };
         common_line(world, &user, &mut draw, &index, &mut group.common);
-        // Of the rows that would be bought if clicked, and are not clicked, this share bears a purchase all the same.
-        let unclicked = (self.orphans / (1.0 - self.orphans) * self.click_rate / (1.0 - self.click_rate)).min(1.0);
+        let orphans = world.orphan_rate(self);
         for id in ids {
             let impression = world.impression(&user, &mut draw);
             let probabilities = impression.logits.map(sigmoid);
             let outcomes = probabilities.map(|p| draw.unit() < p);
-            let orphan = !outcomes[0] && outcomes[1] && draw.unit() < unclicked;
+            let orphan = !outcomes[0] && outcomes[1] && draw.unit() < orphans;
             let truth = Truth { probabilities, outcomes, buy: outcomes[0] && outcomes[1] || orphan };
             skeleton_line(world, &impression, &truth, id, &index, &mut group.skeleton);
             group.truths.push(truth);

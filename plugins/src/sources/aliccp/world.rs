@@ -136,6 +136,8 @@ pub(super) struct World {
     pub first: [u64; COUNT],
     weights: [[f64; DIM]; 2],
     intercepts: [f64; 2],
+    /// Share of the rows that would be bought if clicked, among those that are not clicked.
+    unclicked_buys: f64,
 }
 
 impl World {
@@ -156,6 +158,7 @@ impl World {
             first,
             weights: [[0.0; DIM]; 2],
             intercepts: [0.0; 2],
+            unclicked_buys: 0.0,
         };
         let own = (1.0 - world.bias * world.bias).max(0.0).sqrt();
         for d in 0..DIM {
@@ -192,6 +195,17 @@ impl World {
             self.intercepts[stage] = low;
             weights.iter_mut().zip(&rows).for_each(|(w, z)| *w *= sigmoid(z[stage] + low));
         }
+        let unclicked = rows.iter().map(|z| 1.0 - sigmoid(z[0] + self.intercepts[0]));
+        let bought = rows.iter().zip(unclicked.clone()).map(|(z, w)| w * sigmoid(z[1] + self.intercepts[1]));
+        self.unclicked_buys = bought.sum::<f64>() / unclicked.sum::<f64>();
+    }
+
+    /// The share of the rows that are not clicked and would be bought that bear a purchase all the same, for the purchases to have this share of
+    /// such orphans.
+    pub(super) fn orphan_rate(&self, settings: &Synth) -> f64 {
+        let clicked = settings.click_rate * settings.buy_rate;
+        let unclicked = (1.0 - settings.click_rate) * self.unclicked_buys;
+        (settings.orphans / (1.0 - settings.orphans) * clicked / unclicked).min(1.0)
     }
 
     fn draw(&self, about: About, a: u64, b: u64) -> Draw {
