@@ -379,7 +379,9 @@ impl Encoder<'_> {
             self.left_out.note(input, chunk.numbers.get(row), "a key that an entity input holds", || "another".into());
         }
         let mut keep = vec![true; rows];
-        missing.iter().for_each(|&row| keep[row] = false);
+        for &row in &missing {
+            keep[row] = false;
+        }
         let of: Vec<Option<Vec<u32>>> =
             of.into_iter().map(|of| Some(of?.into_iter().zip(&keep).filter(|(_, kept)| **kept).map(|(e, _)| e).collect())).collect();
         let kept = chunk.only(&keep)?;

@@ -169,7 +169,9 @@ impl Synth {
             let groups: Vec<Group> = starts.par_iter().map(|(key, ids)| self.group(world, *key, ids.clone())).collect();
             files.push(&groups, starts[0].1.start)?;
             summary.groups += groups.len() as u64;
-            groups.iter().for_each(|group| summary.add(group));
+            for group in &groups {
+                summary.add(group);
+            }
             progress(next - 1);
         }
         summary.true_buy_rate /= summary.rows as f64;

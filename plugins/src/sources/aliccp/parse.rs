@@ -492,6 +492,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::cast_possible_truncation)]
     fn numbers_are_read_as_the_standard_library_reads_them() {
         let texts =
             ["1.0", "0.69315", "2.70805", "12", "0", ".5", "7.", "0.000001", "123456.789012345", "1e-3", "-2.5", "1.23456789012345678"];

@@ -16,7 +16,7 @@ fn raw(text: &str) -> String {
     text.replace("^A", "\u{1}").replace("^B", "\u{2}").replace("^C", "\u{3}")
 }
 const SKELETON: &str = "1,0,0,u1,4,205^B7^C1.0^A210^B8^C0.5^A210^B9^C1.5^A301^B4^C1.0
-2,1,1,u2,2,205^B6^C1.0^A508^B3^C0.69315
+2,1,1,u2,2,205^B6^C1.0^A508^B3^C1.09861
 3,0,1,u1,1,206^B5^C1
 ";
 const COMMON: &str = "u1,4,109_14^B11^C2.5^A101^B90^C1.0^A109_14^B12^C0.5^A121^B3^C1
@@ -34,11 +34,11 @@ impl Folder {
     fn write(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.0.path().join(name), bytes).unwrap();
     }
-    fn dir(&self) -> Option<String> {
-        Some(self.0.path().display().to_string())
+    fn dir(&self) -> String {
+        self.0.path().display().to_string()
     }
     fn open(&self, variant: Variant) -> SharedSource {
-        Aliccp { dir: self.dir(), variant, ..Aliccp::default() }.open(None, &[]).unwrap()
+        Aliccp { dir: Some(self.dir()), variant, ..Aliccp::default() }.open(None, &[]).unwrap()
     }
 }
 /// All columns of an input that it has, in one batch, and its broken rows.
@@ -79,7 +79,7 @@ fn rows_and_members_keep_all_values_and_weights() {
     assert_eq!(ids(&rows, "301"), [Some(4), None, None]);
     assert_eq!((bag(&rows, "210", 0), bag(&rows, "210", 1), weights(&rows, "210_w", 0)), (vec![8, 9], vec![], vec![0.5, 1.5]));
     let crosses = rows.column_by_name("508_w").unwrap().as_primitive::<Float32Type>();
-    assert_eq!((crosses.is_null(0), crosses.value(1)), (true, 0.69315));
+    assert_eq!((crosses.is_null(0), crosses.value(1)), (true, 1.09861));
     let labels = |name: &str| rows.column_by_name(name).unwrap().as_primitive::<UInt8Type>().values().to_vec();
     assert_eq!((labels("click"), labels("buy")), (vec![0, 1, 0], vec![0, 1, 1]));
     assert_eq!(rows.column_by_name("common_feature_index").unwrap().as_string::<i32>().value(1), "u2");
@@ -163,7 +163,7 @@ fn files_find_each_other() {
     let fails = |settings: &Aliccp, given: Option<&[PathBuf]>| {
         settings.open(given, &[]).err().unwrap().downcast::<Diagnostics>().unwrap().0.remove(0).message
     };
-    let all = Aliccp { dir: folder.dir(), ..Aliccp::default() };
+    let all = Aliccp { dir: Some(folder.dir()), ..Aliccp::default() };
     assert!(fails(&all, None).contains("sample_skeleton_test.csv` has no common features"));
     folder.write("common_features_test.csv", raw(COMMON).as_bytes());
     folder.write("sample_skeleton_train.csv.gz", b"the same, compressed");
@@ -216,7 +216,7 @@ fn the_truth_stands_beside_its_row() {
         text
     };
     let (skeleton, test) = (text("sample_skeleton_train.csv.gz"), text("sample_skeleton_test.csv.gz"));
-    let some: String = skeleton.lines().step_by(3).map(|l| format!("{l}\n")).collect();
+    let some = skeleton.lines().step_by(3).fold(String::new(), |text, line| text + line + "\n");
     std::fs::write(dir.path().join("sample_skeleton_train.csv"), some).unwrap();
     let (fewer, ..) = read(&open(), 1, &columns);
     let every_third = arrow::array::UInt32Array::from_iter_values((0..20_000).step_by(3));

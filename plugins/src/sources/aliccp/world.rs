@@ -21,7 +21,7 @@ const VOCABULARY: [u64; COUNT] = [
 /// Standard deviation of an id's effect on the logits.
 const EFFECT: [f64; COUNT] =
     [0.45, 0.45, 0.28, 0.14, 0.28, 0.28, 0.18, 0.14, 0.14, 0.14, 0.4, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.08, 0.08, 0.08, 0.08];
-/// Mean number of values of the user's bags, in the order of [`FIELDS`] from 109_14 on.
+/// Mean number of values of the user's bags, in the order of [`FIELDS`] from `109_14` on.
 const HISTORY: [f64; 4] = [69.0, 250.0, 154.0, 136.0];
 /// Share of users without field 126.
 const NO_126: f64 = 0.56;
@@ -187,7 +187,7 @@ impl World {
         for (stage, rate) in [settings.click_rate, settings.buy_rate].into_iter().enumerate() {
             let (mut low, mut high) = (-30.0, 20.0);
             for _ in 0..60 {
-                let middle = (low + high) / 2.0;
+                let middle = f64::midpoint(low, high);
                 let total: f64 = weights.iter().sum();
                 let hits: f64 = rows.iter().zip(&weights).map(|(z, w)| w * sigmoid(z[stage] + middle)).sum();
                 if hits < rate * total { low = middle } else { high = middle }
@@ -271,11 +271,11 @@ impl World {
         let factors: [f64; DIM] = std::array::from_fn(|d| 0.65 * category[d] + 0.35 * shop[d] + 0.5 * own.normal());
         let mut logits = user.logits;
         let mut affinity = 0.0;
-        for d in 0..DIM {
-            let product = user.factors[d] * factors[d] / 2.4;
+        for ((u, v), (click, buy)) in user.factors.iter().zip(factors).zip(self.weights[0].iter().zip(&self.weights[1])) {
+            let product = u * v / 2.4;
             affinity += product;
-            logits[0] += self.weights[0][d] * product;
-            logits[1] += self.weights[1][d] * product;
+            logits[0] += click * product;
+            logits[1] += buy * product;
         }
         self.effect(at::ITEM, item, &mut logits);
         for (field, id) in [at::CATEGORY, at::SHOP, at::BRAND].into_iter().zip(attributes) {
