@@ -90,3 +90,25 @@ fn malformed_lines_are_told_or_left_out() {
     // What is there tells it again.
     says(&t.run(&skip).exits(0).stderr, &["sample_skeleton_train.csv:8002"]);
 }
+
+#[test]
+fn files_may_be_named_one_by_one_and_other_preprocessings_have_configs() {
+    let t = Sandbox::new();
+    t.ok(&format!("{SYNTH} --out data"));
+    let test = t.text("data/sample_skeleton_test.csv");
+    let some: String = test.split_inclusive('\n').take(600).collect();
+    t.write("data/sample_skeleton_valid.csv", some);
+    t.write("data/common_features_valid.csv", t.bytes("data/common_features_test.csv"));
+    let files = "source = { kind = \"aliccp\", skeleton = [\"data/sample_skeleton_train.csv\"], valid = 0.0 }\n[split]\nkind = \"files\"\n\
+                 valid = [\"data/sample_skeleton_valid.csv\"]\ntest = [\"data/sample_skeleton_test.csv\"]\n";
+    t.write("files.toml", format!("extends = \"{PROJECT}/configs/aliccp.toml\"\n[data]\n{files}"));
+    t.ok(&format!("run files.toml {SMALL} --out run -q"));
+    let run = t.json("run/metrics.json");
+    assert_eq!((&run["valid"]["click"]["full"]["rows"], &run["test"]["click"]["full"]["rows"]), (&600.into(), &2000.into()));
+    // Another file of users alone is no data.
+    says(&t.fails("eval run --data data/common_features_test.csv"), &["no skeleton among the files"]);
+    let aitm = spec("data").replace("aliccp.toml", "aliccp_aitm.toml");
+    t.ok(&format!("run {aitm} --out aitm -q"));
+    let fingerprint = t.json("aitm/run.json")["data"]["inputs"][1]["fingerprint"].to_string();
+    assert!(fingerprint.contains("variant aitm"), "{fingerprint}");
+}
