@@ -11,6 +11,12 @@ pub trait SourceSettings: Settings {
     /// Keys whose strings (or arrays of strings) are paths or globs.
     const PATH_KEYS: &'static [&'static str] = &[];
 
+    /// Whether a file, given to be scored, is of a form that this source alone reads, whatever its name ends in.
+    #[must_use]
+    fn reads(_file: &Path) -> bool {
+        false
+    }
+
     /// Opens the source for a funnel. `files` replace the files of the settings (scoring other rows); a source without files refuses them.
     ///
     /// # Errors
@@ -26,6 +32,8 @@ pub type OpenSource = fn(&toml::Table, Option<&[PathBuf]>, &Graph) -> anyhow::Re
 pub struct SourceBuild {
     /// See [`SourceSettings::PATH_KEYS`].
     pub path_keys: &'static [&'static str],
+    /// See [`SourceSettings::reads`].
+    pub reads: fn(&Path) -> bool,
     /// Decodes the settings and opens.
     pub open: OpenSource,
 }
@@ -33,7 +41,7 @@ impl SourceBuild {
     /// Of these settings.
     #[must_use]
     pub const fn of<S: SourceSettings>() -> Self {
-        Self { path_keys: S::PATH_KEYS, open: |table, files, graph| registry::decode::<S>(table)?.open(files, graph) }
+        Self { path_keys: S::PATH_KEYS, reads: S::reads, open: |table, files, graph| registry::decode::<S>(table)?.open(files, graph) }
     }
 }
 

@@ -64,6 +64,12 @@ impl Scorer {
     /// # Errors
     /// Files that are missing, of unknown or of mixed kinds.
     pub fn open_source(&self, files: &[PathBuf]) -> Result<SharedSource> {
+        let own = registry::find(Kind::Source, &self.spec.data.source.kind).map(|p| p.build);
+        if let Some(Build::Source(own)) = own
+            && files.iter().all(|file| (own.reads)(file))
+        {
+            return open_source(&self.spec, Some(files));
+        }
         let mut kinds = Vec::new();
         for file in files {
             let kind = kind_of_file(file)

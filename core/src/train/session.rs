@@ -87,7 +87,9 @@ pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData
     };
     let prepared = data::prepare(spec, &source, &graph, &prepare).map_err(|e| placed(spec, e))?;
     let (dataset, mut lint) = Dataset::open(spec, &graph, &prepared)?;
-    let without_rows: Vec<String> = prepared.store.meta().inputs.iter().filter(|i| i.rows == 0).map(|i| format!("`{}`", i.name)).collect();
+    let members = |at: usize| source.inputs().is_ok_and(|inputs| inputs.get(at).is_some_and(|i| i.entities.is_some()));
+    let inputs = prepared.store.meta().inputs.iter().enumerate().filter(|(at, _)| !members(*at)).map(|(_, input)| input);
+    let without_rows: Vec<String> = inputs.filter(|i| i.rows == 0).map(|i| format!("`{}`", i.name)).collect();
     if !without_rows.is_empty() {
         for finding in lint.diagnostics.iter_mut().filter(|d| d.id == "empty-part") {
             finding.help.push(format!("no rows in {}", without_rows.join(", ")));

@@ -204,7 +204,7 @@ impl Chunks {
         let records = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         let consecutive = lines.windows(2).all(|w| w[0] + 1 == w[1]);
         let numbers = if consecutive { RowNumbers::From(lines[0]) } else { RowNumbers::Each(lines) };
-        Ok(Some(Chunk { records, input: self.input, numbers }))
+        Ok(Some(Chunk { records, input: self.input, numbers, broken: Vec::new() }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sources: where rows come from.
 
+pub mod aliccp;
 pub mod csv;
 pub mod parquet;
 pub mod synthetic;
@@ -66,7 +67,7 @@ pub(crate) fn file_input(path: &Path, unit: &'static str) -> anyhow::Result<Inpu
     let meta = std::fs::metadata(path).with_context(|| format!("cannot read `{name}`"))?;
     let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
     let fingerprint = format!("{} bytes, modified {changed}", meta.len());
-    Ok(Input { name, path: Some(path.to_owned()), fingerprint, unit, bytes: meta.len() })
+    Ok(Input { name, path: Some(path.to_owned()), fingerprint, unit, bytes: meta.len(), entities: None })
 }
 
 /// Counts the bytes that pass, for progress.

@@ -120,7 +120,7 @@ impl Source for ParquetSource {
             next += records.num_rows() as u64;
             let behind = u128::from(bytes) * u128::from(next - 1) / u128::from(rows.max(1));
             read.store(u64::try_from(behind).unwrap_or(bytes), Ordering::Relaxed);
-            Ok(Chunk { records, input, numbers })
+            Ok(Chunk { records, input, numbers, broken: Vec::new() })
         })))
     }
 }

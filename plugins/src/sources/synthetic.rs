@@ -244,7 +244,7 @@ impl Source for SyntheticSource {
     fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         let stages = &self.graph.nodes;
         let fingerprint = format!("version {VERSION}, stages {stages:?}, rates {:?}, {:?}", self.rates, self.settings);
-        Ok(vec![Input { name: "synthetic".into(), path: None, fingerprint, unit: "row", bytes: 0 }])
+        Ok(vec![Input { name: "synthetic".into(), path: None, fingerprint, unit: "row", bytes: 0, entities: None }])
     }
 
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream> {
@@ -314,7 +314,7 @@ impl Chunks {
         let arrays = self.columns.iter().map(|&column| draws.column(world, &self.graph, column, self.settings.rows)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(draws.rows.len()));
         let records = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
-        Ok(Chunk { records, input: 0, numbers: RowNumbers::From(draws.numbers.start + 1) })
+        Ok(Chunk { records, input: 0, numbers: RowNumbers::From(draws.numbers.start + 1), broken: Vec::new() })
     }
 }
 
