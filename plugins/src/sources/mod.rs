@@ -317,7 +317,7 @@ mod tests {
         let findings = error.downcast_ref::<esmm_funnel_core::diagnostic::Diagnostics>().unwrap();
         assert_eq!(
             (findings.0[0].message.as_str(), findings.0[0].help[0].as_str()),
-            ("unknown source `cvs`", "sources in this build: csv, parquet, synthetic")
+            ("unknown source `cvs`", "sources in this build: aliccp, csv, parquet, synthetic")
         );
     }
 
