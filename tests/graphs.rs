@@ -232,7 +232,7 @@ after = {{ stage = "click", unless = "cart" }}
 "#
     )
 }
-const BRANCHES: &str = r#"rates = [0.5, 0.5, 0.6, 0.3]"#;
+const BRANCHES: &str = "rates = [0.5, 0.5, 0.6, 0.3]";
 
 #[test]
 fn branches_with_labels_of_their_own_are_recovered() {
