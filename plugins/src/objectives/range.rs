@@ -37,6 +37,18 @@ number!(
     "a finite number, 1 or more"
 );
 number!(
+    /// A share of rows: 0 to 1.
+    Share,
+    |x| (0.0..=1.0).contains(&x),
+    "a number from 0 to 1"
+);
+number!(
+    /// How often a row counts: 1 or more.
+    Times,
+    |x| x >= 1.0 && x.is_finite(),
+    "a finite number, 1 or more"
+);
+number!(
     /// A propensity: more than 0, at most 1.
     Propensity,
     |x| x > 0.0 && x <= 1.0,
