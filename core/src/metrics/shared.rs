@@ -5,15 +5,15 @@ use super::basic::{Undefined, auc};
 use super::scores::Scores;
 use crate::graph::Graph;
 
+/// A stage's name and AUC.
+pub type StageAuc = (String, Result<f64, Undefined>);
+
 /// For each stage that is no child of the row, the AUC over all rows of `P'(a row is in the stage's space) · P(stage | its space)`: the
 /// first from `others`, the second from `scores`, each a model of the same graph but for its composition.
 ///
 /// # Errors
 /// `others` are of other rows.
-pub fn shared_auc(
-    (graph, scores): (&Graph, &Scores),
-    (other_graph, others): (&Graph, &Scores),
-) -> Result<Vec<(String, Result<f64, Undefined>)>, OtherRows> {
+pub fn shared_auc((graph, scores): (&Graph, &Scores), (other_graph, others): (&Graph, &Scores)) -> Result<Vec<StageAuc>, OtherRows> {
     if scores.labels != others.labels {
         return Err(OtherRows);
     }

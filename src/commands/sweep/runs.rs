@@ -83,7 +83,7 @@ impl<'a> Runner<'a> {
                 return Ok(None);
             }
         }
-        self.read(&path, spec).map(Some)
+        Self::read(&path, spec).map(Some)
     }
 
     /// Trains to the end. False: interrupted.
@@ -104,7 +104,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Reads a finished run.
-    fn read(&self, path: &Path, spec: Spec) -> Result<Done> {
+    fn read(path: &Path, spec: Spec) -> Result<Done> {
         let folder = RunFolder::open(path)?;
         let file = folder.file(names::METRICS);
         let text = fs::read_to_string(&file).with_context(|| format!("reading `{}`", file.display()))?;

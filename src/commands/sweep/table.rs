@@ -84,10 +84,14 @@ fn figures(plan: &Plan, tested: &[Vec<Tested>]) -> Vec<Figure> {
         if matches!(&stage.after, esmm_funnel_core::spec::After::Stage(after) if after == first_row) {
             add(&stage.name, "full", false);
         } else {
-            ["conditional", "shared", "full", "entire"].iter().for_each(|space| add(&stage.name, space, true));
+            for space in ["conditional", "shared", "full", "entire"] {
+                add(&stage.name, space, true);
+            }
         }
     }
-    spec.outcomes.iter().for_each(|o| add(&o.name, "full", true));
+    for outcome in &spec.outcomes {
+        add(&outcome.name, "full", true);
+    }
     figures
 }
 
@@ -219,14 +223,7 @@ fn as_markdown(Table(header, rows): &Table) -> String {
     format!("{}{rule}{}", line(header), rows.iter().map(|r| line(r)).collect::<String>())
 }
 
-fn as_json(
-    plan: &Plan,
-    choices: &[Choice],
-    tested: &[Vec<Tested>],
-    figures: &[Figure],
-    beside: Option<&Beside>,
-    seconds: f64,
-) -> Value {
+fn as_json(plan: &Plan, choices: &[Choice], tested: &[Vec<Tested>], figures: &[Figure], beside: Option<&Beside>, seconds: f64) -> Value {
     let [train, valid, test] = tested[0].first().map_or([0; 3], |t| t.rows);
     let methods = plan.methods.iter().zip(choices).enumerate().map(|(m, (method, choice))| {
         let (mut spreads, mut against) = (Map::new(), Map::new());
