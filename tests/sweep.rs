@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::table::Table;
 use common::{PROJECT, Sandbox, says};
 use serde_json::Value;
 use std::fs;
@@ -111,6 +112,26 @@ fn the_seven_methods_in_one_table() {
     assert!(!again.stderr.contains("starts") && !again.stderr.contains("goes on"), "{again}");
     assert_eq!(t.files("out").into_iter().filter(|f| !f.0.starts_with("table")).collect::<Vec<_>>(), before);
     assert_eq!(again.stdout, text);
+}
+
+#[test]
+fn predictions_of_a_quotient_are_quotients() {
+    let t = Sandbox::new();
+    t.ok(&format!("run {} {SMALL} --predictions --out run -q", specs(&["division"])));
+    let table = Table::read(&t.path("run/predictions.parquet"));
+    let column = |name: &str| -> Vec<f64> {
+        let at = table.names.iter().position(|n| n == name).unwrap();
+        table.columns[at].iter().map(|v| v.parse().unwrap()).collect()
+    };
+    let [click, purchase, given] = ["p_click", "p_purchase", "p_purchase_given_click"].map(column);
+    let test = t.json("run/metrics.json")["test"].clone();
+    for (i, given) in given.iter().enumerate() {
+        assert!((given - purchase[i] / click[i]).abs() < 1e-12 * given.abs().max(1.0), "row {i}");
+    }
+    let pcoc = purchase.iter().sum::<f64>() / test["purchase"]["full"]["positives"].as_f64().unwrap();
+    assert!((pcoc - test["purchase"]["full"]["pcoc"].as_f64().unwrap()).abs() < 1e-9);
+    // It starts at the full-space rate, and stays near it: a product's tower would start at the conditional rate, three times as high.
+    assert!((0.5..2.0).contains(&pcoc), "{pcoc}");
 }
 
 #[cfg(unix)]
