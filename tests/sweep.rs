@@ -177,7 +177,8 @@ fn what_cannot_be_swept_is_told_before_any_work() {
     fails(&format!("{aman} --search aman:objective.outside_rate=0.1,2"), &["2 is out of range"]);
     fails(&format!("{aman} --search aman:train.epochs=1 --search aman:train.epochs=2"), &["has a search already"]);
     fails(&format!("{aman} --search aman:train.epochs=1,2 --search-by purchas.full.auc"), &["did you mean `purchase`"]);
-    fails(&format!("{aman} --search aman:train.epochs=1,2 --search-by purchase.auc"), &["`<stage>.<space>.<metric>`"]);
+    fails(&format!("{aman} --search aman:train.epochs=1,2 --search-by purchase.full"), &["`<stage>.<space>.<metric>`"]);
+    fails(&format!("{aman} --search aman:train.epochs=1,2 --search-by purchase.full.acu"), &["did you mean `auc`"]);
     fails(&format!("{base} --beside nothing.json"), &["reading `nothing.json`"]);
     t.write("beside.json", r#"{"title": "x", "figures": {}, "methods": {"base": {"a": [1, 2]}}}"#);
     fails(&format!("{base} --beside beside.json"), &["the figure `a`"]);

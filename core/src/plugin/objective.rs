@@ -156,16 +156,6 @@ impl Head<'_> {
         let y = self.reached[target].clone();
         (y.clone() * self.log_p(target) + y.neg().add_scalar(1.0) * self.log_not_p(target)).neg()
     }
-    /// Mean of `values · row weight` over the rows where `space` is 1, times `weight`; `[1]`, 0 where there is no such row.
-    #[must_use]
-    pub fn mean_over(&self, values: Tensor<Bk, 1>, space: Tensor<Bk, 1>, weight: f64) -> Tensor<Bk, 1> {
-        let rows = space.clone().sum().clamp_min(1.0);
-        let values = match self.row_weights {
-            None => values * space,
-            Some(w) => values * w.clone() * space,
-        };
-        (values.sum() / rows).mul_scalar(weight)
-    }
     /// `Σ c·value·row weight / Σ c`, `[1]`, where a row counts `c` times, 0 or at least once; 0 where no row counts.
     ///
     /// # Shapes

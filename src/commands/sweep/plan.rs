@@ -7,6 +7,7 @@ use crate::commands::{RUNS, load_spec};
 use crate::ui::Ui;
 use anyhow::{Result, bail};
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
+use esmm_funnel_core::metrics::Summary;
 use esmm_funnel_core::spec::{self, Spec};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,9 @@ pub struct Plan {
     /// The metric that settles searches, on valid.
     pub search_by: String,
 }
+
+/// Spaces that a search can be settled in.
+const SPACES: [&str; 3] = ["conditional", "full", "entire"];
 
 impl Plan {
     pub fn of(args: &SweepArgs, ui: &Ui) -> Result<Self> {
@@ -80,12 +84,18 @@ impl Plan {
                 self.spec(method, Some(value), self.first_seed)?;
             }
         }
-        if self.methods.iter().any(|m| m.search.is_some()) {
-            let (target, known) = (self.search_by.split('.').next().unwrap_or_default(), targets(&self.methods[0].spec));
-            if self.search_by.split('.').count() != 3 || !known.contains(&target) {
-                let hint = did_you_mean(target, &known).map(|h| format!("; {h}")).unwrap_or_default();
-                bail!("`--search-by {}`: expected `<stage>.<space>.<metric>` of {}{hint}", self.search_by, known.join(", "));
-            }
+        if self.methods.iter().any(|m| m.search.is_some()) { self.check_search_by() } else { Ok(()) }
+    }
+
+    fn check_search_by(&self) -> Result<()> {
+        let (parts, targets) = (self.search_by.split('.').collect::<Vec<_>>(), targets(&self.methods[0].spec));
+        let known: [&[&str]; 3] = [&targets, &SPACES, &Summary::METRICS];
+        if let Some((part, known)) = parts.iter().zip(known).find(|(part, known)| !known.contains(part)) {
+            let hint = did_you_mean(part, known).map(|h| format!("; {h}")).unwrap_or_default();
+            bail!("`--search-by {}`: no `{part}` among {}{hint}", self.search_by, known.join(", "));
+        }
+        if parts.len() != 3 {
+            bail!("`--search-by {}`: expected `<stage>.<space>.<metric>`, as in `{}.conditional.auc`", self.search_by, targets.join("|"));
         }
         Ok(())
     }

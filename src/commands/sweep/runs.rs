@@ -9,6 +9,7 @@ use crate::ui::{Ui, count};
 use anyhow::{Context, Result, bail};
 use esmm_funnel_core::data::Part;
 use esmm_funnel_core::device::{Chosen, cpu};
+use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::metrics::{Scores, shared_auc};
 use esmm_funnel_core::run::{Manifest, RunFolder, Status, names, replace_file};
 use esmm_funnel_core::score::{self, Scorer};
@@ -61,11 +62,16 @@ pub struct Runner<'a> {
     ui: &'a Ui,
     /// The data read last, with the settings that they depend on.
     data: Option<(Spec, LoadedData)>,
+    /// The first method's test scores of one seed, by its run: every other method is composed with them.
+    first: Option<(PathBuf, Scored)>,
 }
+
+/// A model's graph, and its scores of the test rows.
+type Scored = (Graph, Scores);
 
 impl<'a> Runner<'a> {
     pub fn new(plan: &'a Plan, device: Chosen, store: &'a Path, global: &'a Global, ui: &'a Ui) -> Self {
-        Self { plan, device, store, global, ui, data: None }
+        Self { plan, device, store, global, ui, data: None, first: None }
     }
 
     /// Trains a method with a seed, unless that is done. `None`: interrupted.
@@ -147,30 +153,34 @@ impl<'a> Runner<'a> {
         if crate::STOP.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let mut stages = Map::new();
-        if run.rows[2] > 0 {
-            let (own, graph) = self.test(&run.folder, &run.spec)?;
-            let (others, other_graph) = if first == run.folder { (own.clone(), graph.clone()) } else { self.test_again(first)? };
-            match shared_auc((&graph, &own), (&other_graph, &others)) {
-                Ok(found) => stages.extend(found.into_iter().map(|(stage, auc)| (stage, entry(auc)))),
-                Err(other) => stages.extend(graph.nodes.iter().filter(|n| n.parent.is_some()).map(|n| (n.name.clone(), entry(Err(other))))),
-            }
-        }
+        let stages = if run.rows[2] > 0 { self.shared_stages(run, first)? } else { Map::new() };
         let value = json!({ "with": with, "stages": stages });
         replace_file(&file, |w| Ok(serde_json::to_writer_pretty(w, &value)?))?;
         Ok(Some(value))
     }
 
+    /// Per stage that is no child of the row: its shared AUC.
+    fn shared_stages(&mut self, run: &Done, first: &Path) -> Result<Map<String, Value>> {
+        if self.first.as_ref().is_none_or(|(of, _)| of != first) {
+            let spec = spec::load(&first.join(names::RESOLVED), &[])?.spec;
+            self.first = Some((first.to_owned(), self.test(first, &spec)?));
+        }
+        let own = if first == run.folder { None } else { Some(self.test(&run.folder, &run.spec)?) };
+        let Some((_, others)) = &self.first else { bail!("the first method has no scores") };
+        let (graph, scores) = own.as_ref().unwrap_or(others);
+        Ok(match shared_auc((graph, scores), (&others.0, &others.1)) {
+            Ok(found) => found.into_iter().map(|(stage, auc)| (stage, entry(auc))).collect(),
+            Err(why) => graph.nodes.iter().filter(|n| n.parent.is_some()).map(|n| (n.name.clone(), entry(Err(why)))).collect(),
+        })
+    }
+
     /// The scores of a run's test rows.
-    fn test(&mut self, folder: &Path, spec: &Spec) -> Result<(Scores, esmm_funnel_core::graph::Graph)> {
+    fn test(&mut self, folder: &Path, spec: &Spec) -> Result<Scored> {
         let scorer = Scorer::open(&RunFolder::open(folder)?, &cpu())?;
         self.load(spec)?;
         let Some((_, data)) = &self.data else { bail!("there are no data") };
-        Ok((score::collect(&scorer.model, &data.dataset, Part::Test)?, scorer.graph))
-    }
-    fn test_again(&mut self, folder: &Path) -> Result<(Scores, esmm_funnel_core::graph::Graph)> {
-        let spec = spec::load(&folder.join(names::RESOLVED), &[])?.spec;
-        self.test(folder, &spec)
+        let scores = score::collect(&scorer.model, &data.dataset, Part::Test)?;
+        Ok((scorer.graph, scores))
     }
 }
 
