@@ -86,6 +86,9 @@ pub enum Command {
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),
+    /// Generate data in the form of a public data set, with the truth.
+    #[command(subcommand)]
+    Synth(SynthCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -291,6 +294,53 @@ pub struct NewTowerArgs {
     /// Build on this checkout of esmm-funnel instead of a released version.
     #[arg(long, value_name = "CHECKOUT")]
     pub source: Option<PathBuf>,
+}
+
+/// What to generate.
+#[derive(Debug, Subcommand)]
+pub enum SynthCommand {
+    /// Raw files of Ali-CCP's form and shape: skeleton, common features, and the truth.
+    Aliccp(SynthAliccpArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SynthAliccpArgs {
+    /// Rows of train.
+    #[arg(long)]
+    pub rows: u64,
+    /// Folder for the files.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Rows of test [default: a quarter of --rows].
+    #[arg(long, value_name = "N")]
+    pub test_rows: Option<u64>,
+    /// Everything follows from it and the other options.
+    #[arg(long, default_value_t = 2018)]
+    pub seed: u64,
+    /// Scale of the vocabularies; at 1 they have the sizes of the real ones.
+    #[arg(long, default_value_t = 0.1, value_name = "X")]
+    pub vocab_scale: f64,
+    /// Clicks per impression.
+    #[arg(long, default_value_t = 0.0389, value_name = "RATE")]
+    pub click_rate: f64,
+    /// Purchases per click.
+    #[arg(long, default_value_t = 0.0055, value_name = "RATE")]
+    pub buy_rate: f64,
+    /// Share of the purchases that stand on rows without a click, as some do in the real data.
+    #[arg(long, default_value_t = 0.025, value_name = "SHARE")]
+    pub orphans: f64,
+    /// Scale of the number of values of a user's bags; at 1 about 609 a user.
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    pub history_scale: f64,
+    /// How alike what moves purchases is to what moves clicks: -1 to 1. The more, the more clicked rows differ from all rows.
+    #[arg(long, default_value_t = 0.85, value_name = "X", allow_negative_numbers = true)]
+    pub bias: f64,
+    /// Scale of a hidden factor that moves both, and that no field shows.
+    #[arg(long, default_value_t = 0.0, value_name = "X")]
+    pub confounding: f64,
+    /// Compress the text files.
+    #[arg(long)]
+    pub gzip: bool,
 }
 
 #[derive(Debug, Args)]

@@ -155,8 +155,15 @@ impl<'a> RowProgress<'a> {
         Self { ui, what, state: RefCell::new((None, Instant::now())), started: Instant::now() }
     }
     pub fn prepare(&self, p: PrepareProgress) {
-        let share = if p.total_bytes > 0 { format!("  {:.0}%", percent(p.bytes, p.total_bytes)) } else { String::new() };
-        self.show(p.rows, &share);
+        self.show(p.rows, &self.of_bytes(p).unwrap_or_default());
+    }
+    /// Share, speed and time left, where the source has bytes.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn of_bytes(&self, p: PrepareProgress) -> Option<String> {
+        let rate = (p.bytes > 0).then(|| p.bytes as f64 / self.started.elapsed().as_secs_f64().max(1e-9))?;
+        let left = (p.total_bytes.saturating_sub(p.bytes) as f64 / rate) as u64;
+        let share = percent(p.bytes, p.total_bytes);
+        Some(format!("  {share:.0}%  {:.0} MB/s  eta {}:{:02}", rate / 1e6, left / 60, left % 60))
     }
     #[allow(clippy::cast_precision_loss)]
     pub fn show(&self, rows: u64, more: &str) {

@@ -10,6 +10,7 @@ use common::log::{csv, parquet, rows_of};
 use common::table::Table;
 use common::{PROJECT, SMALL, Sandbox, says};
 use parquet::arrow::ArrowWriter;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[test]
@@ -313,6 +314,48 @@ fn times_as_text_numbers_and_columns_of_parquet_are_scored_alike() {
     says(
         &t.fails("predict run --data broken.csv --out none.csv"),
         &["broken.csv:3: column at: expected a time", "found text of 8 characters"],
+    );
+}
+
+/// A row is clicked if its item is among those its user saw last: pooled, the history cannot tell; a tower that attends to it can.
+#[test]
+fn a_tower_that_attends_sees_what_a_pooled_history_hides() {
+    let t = Sandbox::new();
+    let mut log = String::from("row,user,item,seen,click\n");
+    for row in 0..6000_u32 {
+        let dice = |salt: u32| (row * 7 + salt).wrapping_mul(2_654_435_761) >> 12;
+        let seen: Vec<u32> = (0..dice(0) % 6).map(|i| dice(1 + i) % 12).collect();
+        let item = if let (true, Some(last)) = (dice(9) % 2 == 0, seen.last()) { *last } else { dice(10) % 12 };
+        let recent = &seen[seen.len().saturating_sub(3)..];
+        let text: Vec<String> = seen.iter().map(|s| format!("i{s}")).collect();
+        log += &format!("{row},u{row},i{item},{},{}\n", text.join("|"), u8::from(recent.contains(&item)));
+    }
+    t.write("log.csv", log);
+    let spec = |tower: &str| {
+        format!(
+            "[funnel]\nchain = \"impression -> click\"\n[defaults]\ntower = {tower}\n[data]\nsource = {{ kind = \"csv\", files = [\"log.csv\"] }}\n\
+             keys = [\"row\"]\n[entity.user]\nkey = \"user\"\n[feature.item]\nkind = \"id\"\n\
+             [feature.seen]\nkind = \"sequence\"\nattend_to = \"item\"\nkeep_last = 3\nof = \"user\"\n[embedding]\ndim = 8\ninit_std = 0.3\n\
+             optimizer = {{ kind = \"adam\", lr = 0.01 }}\n[train]\nbatch_rows = 128\nepochs = 4\noptimizer = {{ kind = \"adam\", lr = 0.005 }}\n"
+        )
+    };
+    t.write("din.toml", spec("{ kind = \"din\", hidden = [16] }"));
+    t.write("linear.toml", spec("{ kind = \"linear\" }"));
+    t.ok("run din.toml --out din --predictions");
+    t.ok("run linear.toml --out linear");
+    let auc = |run: &str| t.json(&format!("{run}/metrics.json"))["test"]["click"]["full"]["auc"].as_f64().unwrap();
+    assert!(auc("din") > 0.97 && auc("linear") < 0.85, "{} against {}", auc("din"), auc("linear"));
+    // Raw rows are scored as the encoded ones were, to the bit.
+    t.ok("predict din --data log.csv --out all.parquet");
+    let of = |file: &str| -> BTreeMap<String, String> {
+        let table = Table::read(&t.path(file));
+        table.text("row").iter().cloned().zip(table.text("p_click").iter().cloned()).collect()
+    };
+    let (all, test) = (of("all.parquet"), of("din/predictions.parquet"));
+    assert!(test.len() > 1000 && test.iter().all(|(row, p)| all[row] == *p));
+    says(
+        &t.fails("run linear.toml --out x --set feature.seen.attend_to=user"),
+        &["attends to `user`, which is no column of a feature of single ids"],
     );
 }
 

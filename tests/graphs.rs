@@ -232,7 +232,7 @@ after = {{ stage = "click", unless = "cart" }}
 "#
     )
 }
-const BRANCHES: &str = r#"rates = [0.5, 0.5, 0.6, 0.3], after = { buy_direct = { stage = "click", unless = "cart" } }"#;
+const BRANCHES: &str = r#"rates = [0.5, 0.5, 0.6, 0.3]"#;
 
 #[test]
 fn branches_with_labels_of_their_own_are_recovered() {
@@ -242,9 +242,8 @@ fn branches_with_labels_of_their_own_are_recovered() {
 #[test]
 fn an_outcome_over_branches_is_recovered() {
     let stages = branches("label = \"buy\"") + "[outcome.purchase]\nany_of = [\"buy_after_cart\", \"buy_direct\"]";
-    let source = format!("{BRANCHES}, labels = {{ buy_after_cart = \"buy\", buy_direct = \"buy\" }}");
     // The loss sees the sum of the two ways, so the sum is what can be recovered, and not how it is shared out.
-    let world = World { stages, source, summed: &["buy_after_cart", "buy_direct"] };
+    let world = World { stages, source: BRANCHES.into(), summed: &["buy_after_cart", "buy_direct"] };
     world.is_recovered(7);
 }
 

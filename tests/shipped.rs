@@ -25,12 +25,12 @@ fn every_funnel_passes_check_and_trains() {
     let t = Sandbox::new();
     let funnels = specs("funnels");
     let names: Vec<_> = funnels.iter().filter_map(|f| f.file_stem()?.to_str()).collect();
-    assert_eq!(names, ["ctr_cvr", "esm2", "four_stage", "grocery", "nested", "seven_stage"]);
+    assert_eq!(names, ["ctr_cvr", "din", "esm2", "four_stage", "grocery", "nested", "seven_stage"]);
     for spec in funnels {
         let text = fs::read_to_string(&spec).unwrap();
         assert!(text.starts_with('#'), "{} opens with a comment of intent", spec.display());
         let (spec, name) = (spec.display(), spec.file_stem().unwrap().to_string_lossy().into_owned());
-        let small = if text.contains("kind = \"synthetic\"") { SMALL } else { "" };
+        let small = if text.contains("kind = \"csv\"") { "" } else { SMALL };
         t.ok(&format!("check {spec} {small} --deny-warnings"));
         t.ok(&format!("run {spec} {small} --out {name} -q"));
         let run = t.json(&format!("{name}/run.json"));

@@ -129,7 +129,8 @@ fn stage_text(target: &words::TargetWords, losses: &[&LossWords]) -> String {
     let mut text = format!("\n{} {}\n", if target.is_outcome { "outcome" } else { "stage" }, target.name);
     text += &format!("  rows        {}\n  label       {}\n", target.space, target.label);
     for loss in losses {
-        text += &format!("  loss        {}\n              {}\n", loss.words, loss.equation);
+        text += &format!("  loss        {}\n", loss.words);
+        text.extend(loss.equation.lines().map(|line| format!("              {line}\n")));
     }
     if losses.is_empty() {
         let through = if target.is_outcome { "the stages it sums over" } else { "the outcome it belongs to" };

@@ -7,6 +7,7 @@ use crate::ui::{Exit, Ui, count};
 use anyhow::{Context, Result, bail, ensure};
 use esmm_funnel_core::data::propose::{Proposal, ProposeOptions, SAMPLE_ROWS, SourceTable, propose};
 use esmm_funnel_core::data::source::SharedSource;
+use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::plugin::registry::{self, Kind};
 use esmm_funnel_core::plugin::source::kind_of_file;
 use esmm_funnel_core::plugin::{Build, SourceBuild};
@@ -88,7 +89,7 @@ fn open(kind: &str, data: &Path) -> Result<(SharedSource, Option<char>)> {
     let Build::Source(SourceBuild { open, .. }) = plugin.build else { bail!("`{kind}` is no source") };
     let with = |delimiter: Option<char>| {
         let settings = delimiter.map(|d| ("delimiter".to_owned(), toml::Value::String(d.to_string())));
-        open(&settings.into_iter().collect(), Some(&[data.to_owned()]), &[])
+        open(&settings.into_iter().collect(), Some(&[data.to_owned()]), &Graph::default())
     };
     let source = with(None)?;
     if kind == "csv" {

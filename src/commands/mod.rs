@@ -15,9 +15,10 @@ mod resume;
 mod run;
 mod schema;
 mod sweep;
+mod synth;
 
 use crate::STOP;
-use crate::cli::{Cli, Command, Global, NewCommand, SetArgs};
+use crate::cli::{Cli, Command, Global, NewCommand, SetArgs, SynthCommand};
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, plural};
 use anyhow::{Context, Result, bail};
@@ -52,6 +53,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
+        Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),
     }
 }

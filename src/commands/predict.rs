@@ -23,6 +23,9 @@ pub fn run(args: &PredictArgs, ui: &Ui) -> Result<Exit> {
     for (column, n) in &summary.unknown_ids {
         text += &format!("\n{column}: {} values are unknown to the model and read as out of vocabulary", count(*n));
     }
+    for left_out in &summary.left_out {
+        text += &format!("\n{left_out}");
+    }
     ui.answer(&text, &json!({ "out": args.out, "summary": summary }))?;
     Ok(Exit::Done)
 }

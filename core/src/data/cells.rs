@@ -5,6 +5,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float64Array, Int64Array, LargeListArray, ListArray, StringArray,
     UInt64Array,
 };
+use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 
@@ -164,6 +165,16 @@ impl Cells {
         }
     }
 
+    /// The bytes of whole or floating-point numbers none of which is missing.
+    fn plain(&self, from: usize, to: usize) -> Option<&[u8]> {
+        let whole = |nulls: Option<&NullBuffer>| nulls.is_none_or(|n| (from..to).all(|i| n.is_valid(i)));
+        match self {
+            Self::Integer(a) if whole(a.nulls()) => Some(bytemuck::cast_slice(&a.values()[from..to])),
+            Self::Float(a) if whole(a.nulls()) => Some(bytemuck::cast_slice(&a.values()[from..to])),
+            _ => None,
+        }
+    }
+
     /// Appends bytes that differ between different cells of this column.
     pub(crate) fn bytes(&self, row: usize, out: &mut Vec<u8>) {
         match self {
@@ -291,7 +302,13 @@ impl BagCells {
             Self::Lists { bounds, values } => {
                 let (from, to) = bounds[row];
                 out.extend(((to - from) as u64).to_le_bytes());
-                (from..to).for_each(|i| values.bytes(i, out));
+                if let Some(plain) = values.plain(from, to) {
+                    out.push(1);
+                    out.extend(plain);
+                } else {
+                    out.push(0);
+                    (from..to).for_each(|i| values.bytes(i, out));
+                }
             }
             Self::Single(cells) => cells.bytes(row, out),
         }

@@ -126,6 +126,7 @@ impl Dataset {
         let mut report = LintReport::default();
         lint::count(&store, &labels, &mut parts, &mut report);
         lint::judge(spec, &labels, &mut report);
+        lint::left_out(&store, &mut report);
         let preprocessor = if let Some(preprocessor) = preprocessor {
             let same = preprocessor.layout().feature_form() == store.layout().feature_form();
             anyhow::ensure!(same, "the data was prepared for other features than the model's");

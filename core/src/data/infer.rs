@@ -5,6 +5,7 @@ use super::id::Missing;
 use super::leakage::{SUSPECT_AUC, explained_auc_of_bags, range_codes};
 use super::resolve::{Claimed, reserved};
 use super::source::{Source, TruthColumns};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
 use crate::spec::{Feature, FeatureKind, Pooling, Spec, Split, Transform, UtcOffset, Vocabulary};
 use arrow::array::Array;
@@ -127,6 +128,13 @@ fn plain_feature(column: &str, kind: FeatureKind, missing: Vec<String>, of: Opti
 fn sample(spec: &Spec, source: &dyn Source, schema: &Schema) -> anyhow::Result<RecordBatch> {
     let columns: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let inputs = source.inputs()?;
+    if inputs.iter().any(|i| i.entities.is_some()) {
+        let message = "`features = \"infer\"` cannot look at a source whose entities stand in inputs of their own";
+        return Err(Diagnostics::from(
+            Diagnostic::error("infer-entities", message).help("declare the features in `[feature.NAME]` tables"),
+        )
+        .into());
+    }
     let held_out = super::split::held_out(spec, &inputs)?;
     let train: Vec<usize> = (0..inputs.len()).filter(|i| !held_out[*i]).collect();
     let looked_at = train.len().min(SAMPLE_INPUTS);

@@ -1,7 +1,5 @@
 //! How well one column alone explains a label: the sign of a label that hides among the features.
 
-use hashbrown::HashMap;
-
 /// AUC from which a single column is suspect.
 pub(crate) const SUSPECT_AUC: f64 = 0.995;
 /// Ranges that a number is cut into.
@@ -25,11 +23,13 @@ pub(crate) fn explained_auc_of_bags(bags: &[&[u32]], labels: &[u8]) -> Option<f6
 }
 
 fn explained<'c>(rows: usize, codes: impl Fn(usize) -> &'c [u32], labels: &[u8]) -> Option<f64> {
+    // Codes count up from 0, so a table of them is no larger than their dictionary.
+    let most = (0..rows).flat_map(|row| codes(row).iter().copied()).max().unwrap_or(0);
     let rates_of = |step: usize| {
-        let mut all: HashMap<u32, (u32, u32)> = HashMap::new();
+        let mut all: Vec<(u32, u32)> = vec![(0, 0); most as usize + 1];
         for row in (0..rows).step_by(step) {
             for &code in codes(row) {
-                let (rows, ones) = all.entry(code).or_default();
+                let (rows, ones) = &mut all[code as usize];
                 *rows += 1;
                 *ones += u32::from(labels[row]);
             }
@@ -37,7 +37,7 @@ fn explained<'c>(rows: usize, codes: impl Fn(usize) -> &'c [u32], labels: &[u8])
         all
     };
     let mut all = rates_of(1);
-    let few = all.len() <= FEW_CODES;
+    let few = all.iter().filter(|(rows, _)| *rows > 0).count() <= FEW_CODES;
     if !few {
         all = rates_of(2);
     }
@@ -50,7 +50,9 @@ fn explained<'c>(rows: usize, codes: impl Fn(usize) -> &'c [u32], labels: &[u8])
     }
     #[allow(clippy::cast_precision_loss)]
     let prior = positives as f64 / (positives + negatives) as f64;
-    let score = |code: &u32| all.get(code).map_or(prior, |&(rows, ones)| (f64::from(ones) + prior) / (f64::from(rows) + 1.0));
+    // Of a code without rows this is the prior.
+    let scores: Vec<f64> = all.iter().map(|&(rows, ones)| (f64::from(ones) + prior) / (f64::from(rows) + 1.0)).collect();
+    let score = |code: &u32| scores[*code as usize];
     let mut scored: Vec<(f64, u8)> =
         tested().map(|row| (codes(row).iter().map(score).fold(f64::NEG_INFINITY, f64::max), labels[row])).collect();
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -151,6 +151,11 @@ pub(crate) fn count(store: &Store, labels: &Labels, parts: &mut [u8], report: &m
     report.entities.clone_from(&store.meta().entities);
 }
 
+/// Tells which broken rows are not in the store.
+pub(crate) fn left_out(store: &Store, report: &mut LintReport) {
+    report.diagnostics.extend(store.meta().left_out.iter().map(|message| Diagnostic::warning("left-out-rows", message.clone())));
+}
+
 /// Turns the counts into findings.
 pub(crate) fn judge(spec: &Spec, labels: &Labels, report: &mut LintReport) {
     empty_parts(spec, report);

@@ -3,6 +3,7 @@
 //! ```text
 //! Spec + columns ──► Layout            which columns, as what, in which group, with which table (`resolve`, `infer`)
 //! Source ──► Store                     every row encoded once, entities stored once, memory-mapped (`prepare`, `encode`, `store`)
+//! entity inputs ──► members            encoded once, looked up by the key of the rows (`given`); joined to raw rows for scoring (`joined`)
 //! Store + [split] ──► parts, lint      what may be trained on (`split`, `orphan`, `lint`)
 //! training rows ──► Preprocessor       which ids own a table row, how numbers are scaled; saved with the run (`fit`, `persist`)
 //! Store + Preprocessor ──► Batch       shuffled, resumable, built ahead (`Dataset::batches`)
@@ -21,10 +22,13 @@ mod dictionary;
 mod encode;
 mod faults;
 mod fit;
+mod given;
 mod id;
 pub mod infer;
+mod joined;
 pub mod layout;
 mod leakage;
+mod left_out;
 mod lint;
 mod orphan;
 mod persist;
@@ -44,7 +48,9 @@ pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};
 pub use dictionary::Dictionary;
 pub use id::{IdRef, IdValue};
 pub use infer::{Decision, Inferred};
+pub use joined::joined;
 pub use layout::Layout;
+pub(crate) use left_out::LeftOut;
 pub use lint::{Leak, LintReport, OrphanCount, PartCounts};
 pub use persist::{FEATURES, VOCABULARY};
 pub use prepare::{PrepareOptions, PrepareProgress, Prepared, Stopped, open_source, prepare};

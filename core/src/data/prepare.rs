@@ -5,8 +5,10 @@ use super::cells::{Cells, Role};
 use super::dictionary::Dictionary;
 use super::encode::{GroupCells, cells};
 use super::faults::{At, Faults};
+use super::given::{Given, Reading, plan};
 use super::infer::{Inferred, infer};
 use super::layout::{Layout, SplitColumn};
+use super::left_out::LeftOut;
 use super::resolve::{claim, resolve};
 use super::source::{Chunk, Input, SharedSource};
 use super::store::{FORMAT, RowValues, Store, StoreWriter, StoredEntities, StoredInput};
@@ -85,8 +87,8 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
         let help = format!("sources in this build: {}", registry::names(Kind::Source).join(", "));
         return Err(Diagnostics::from(Diagnostic::error("unknown-plugin", message).at(spec.place(&component.path), "").help(help)).into());
     };
-    let stages: Vec<String> = spec.stages.iter().map(|s| s.name.clone()).collect();
-    let source = open(&component.settings, files, &stages)?;
+    let graph = Graph::of(spec);
+    let source = open(&component.settings, files, &graph)?;
     let (None, Split::Files { valid, test }) = (files, &spec.split) else { return Ok(source) };
     let mut paths: Vec<PathBuf> = source.inputs()?.into_iter().filter_map(|i| i.path).collect();
     let before = paths.len();
@@ -97,7 +99,7 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
             }
         }
     }
-    if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), &stages) }
+    if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), &graph) }
 }
 
 /// Encodes the source's rows into a store, or opens the one that is there.
@@ -173,7 +175,8 @@ fn fingerprint(inputs: &[Input], layout: &Layout) -> String {
     for input in inputs {
         // However its path is spelled, it is the same file.
         let file = input.path.as_ref().map(|p| p.canonicalize().unwrap_or_else(|_| p.clone()));
-        text = format!("{text}{file:?} {:?} {}\n", input.fingerprint, input.bytes);
+        let key = input.entities.as_ref().map_or(String::new(), |e| format!(" entities {:?}", e.key));
+        text = format!("{text}{file:?} {:?} {}{key}\n", input.fingerprint, input.bytes);
     }
     text += &layout.encoded_form();
     format!("{:032x}", xxh3_128(text.as_bytes()))
@@ -189,16 +192,16 @@ struct Entities {
 }
 impl Entities {
     /// Entities of the chunk's rows, and the rows that brought a new one.
-    fn assign(&mut self, cells: &GroupCells, key: &Cells, rows: usize) -> anyhow::Result<(Vec<u32>, Vec<u32>)> {
-        let (mut of, mut new, mut buffer) = (Vec::with_capacity(rows), Vec::new(), Vec::new());
-        for row in 0..rows {
-            let hash = cells.hash(row, key, &mut buffer);
+    fn assign(&mut self, cells: &GroupCells, key: &Cells, rows: &[u32]) -> anyhow::Result<(Vec<u32>, Vec<u32>)> {
+        let (mut of, mut new, mut buffer) = (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
+        for &row in rows {
+            let hash = cells.hash(row as usize, key, &mut buffer);
             let next = u32::try_from(self.index.len()).context("more than 2³² entities")?;
             let entity = *self.index.entry(hash).or_insert(next);
             if entity == next {
-                new.push(u32::try_from(row)?);
+                new.push(row);
                 buffer.clear();
-                key.bytes(row, &mut buffer);
+                key.bytes(row as usize, &mut buffer);
                 let owned = self.keys.entry(xxh3_64(&buffer)).or_default();
                 self.keys_with_several += u64::from(*owned == 1);
                 *owned = (*owned + 1).min(2);
@@ -215,6 +218,9 @@ struct Encoder<'a> {
     /// Of the tables, then of the metric columns.
     dictionaries: Vec<Dictionary>,
     entities: Vec<Entities>,
+    /// Per kind of entity: the members read from inputs of their own.
+    given: Vec<Option<Given>>,
+    left_out: LeftOut,
     faults: Faults,
     show_values: bool,
     key_schema: Option<Arc<Schema>>,
@@ -229,11 +235,14 @@ fn build(
     options: &PrepareOptions<'_>,
 ) -> anyhow::Result<()> {
     drop(std::fs::remove_dir_all(dir));
+    let plan = plan(inputs, layout)?;
     let mut encoder = Encoder {
         layout,
         writer: StoreWriter::create(dir, layout)?,
         dictionaries: (0..layout.tables.len() + layout.aux.len()).map(|_| Dictionary::default()).collect(),
         entities: layout.groups[1..].iter().map(|_| Entities::default()).collect(),
+        given: layout.groups[1..].iter().map(|_| None).collect(),
+        left_out: LeftOut::new(source.tolerance()),
         faults: Faults::default(),
         show_values: options.show_values,
         key_schema: None,
@@ -242,13 +251,13 @@ fn build(
     let (mut stored, mut bytes) = (Vec::new(), 0);
     for (i, input) in inputs.iter().enumerate() {
         let before = progress.rows;
-        for chunk in read_ahead(source, i, layout.columns())? {
+        encoder.begin(&plan[i]);
+        for chunk in read_ahead(source, i, &plan[i])? {
             if options.stop.load(Ordering::Relaxed) {
                 return Err(Stopped.into());
             }
-            let chunk = chunk?;
-            encoder.push(&chunk, input).with_context(|| format!("`{}`", input.name)).map_err(bare_diagnostics)?;
-            progress.rows += chunk.records.num_rows() as u64;
+            let rows = encoder.take(&chunk?, input, &plan[i]).with_context(|| format!("`{}`", input.name)).map_err(bare_diagnostics)?;
+            progress.rows += rows as u64;
             progress.bytes = bytes + source.bytes_read().min(input.bytes);
             (options.progress)(progress);
         }
@@ -275,7 +284,7 @@ fn build(
         keys_with_several: e.keys_with_several,
     });
     let entities = entities.collect();
-    encoder.writer.finish(fingerprint, layout, stored, entities, &encoder.dictionaries)
+    encoder.writer.finish(fingerprint, layout, stored, (entities, encoder.left_out.messages()), &encoder.dictionaries)
 }
 
 /// Findings are shown as they are; other errors keep the input's name before them.
@@ -287,8 +296,9 @@ fn bare_diagnostics(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Reads an input on a thread of its own, a few chunks ahead.
-fn read_ahead(source: &SharedSource, input: usize, columns: Vec<String>) -> anyhow::Result<Receiver<anyhow::Result<Chunk>>> {
+fn read_ahead(source: &SharedSource, input: usize, reading: &Reading) -> anyhow::Result<Receiver<anyhow::Result<Chunk>>> {
     let (send, receive) = sync_channel(3);
+    let Some(columns) = reading.columns().map(<[String]>::to_vec) else { return Ok(receive) };
     let source = Arc::clone(source);
     let read = move || {
         let chunks = match source.read(input, &columns) {
@@ -310,7 +320,77 @@ fn read_ahead(source: &SharedSource, input: usize, columns: Vec<String>) -> anyh
 }
 
 impl Encoder<'_> {
-    fn push(&mut self, chunk: &Chunk, input: &Input) -> anyhow::Result<()> {
+    fn begin(&mut self, reading: &Reading) {
+        match reading {
+            Reading::Members { group, .. } => self.given[group - 1].get_or_insert_default().begin(),
+            Reading::Rows(_) => self.given.iter_mut().flatten().for_each(Given::close),
+            Reading::Nothing => {}
+        }
+    }
+
+    /// Encodes a chunk; gives its number of rows.
+    fn take(&mut self, chunk: &Chunk, input: &Input, reading: &Reading) -> anyhow::Result<usize> {
+        chunk.broken.iter().for_each(|row| self.left_out.note(input, row.number, row.expected, || row.found.clone()));
+        let rows = match reading {
+            Reading::Members { group, .. } => {
+                self.members(chunk, input, *group)?;
+                0
+            }
+            _ => self.matched(chunk, input)?,
+        };
+        self.left_out.check()?;
+        Ok(rows)
+    }
+
+    /// Encodes members of an entity input.
+    fn members(&mut self, chunk: &Chunk, input: &Input, group: usize) -> anyhow::Result<()> {
+        let (layout, records) = (&self.layout.groups[group], &chunk.records);
+        let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
+        let found = GroupCells::of(layout, records)?;
+        let key = cells(records, layout.key.as_deref().unwrap_or_default(), Role::Text)?;
+        let given = self.given[group - 1].get_or_insert_default();
+        let fresh = given.fresh(&key, records.num_rows(), |row, expected, found| {
+            self.left_out.note(input, chunk.numbers.get(row), expected, || found.into());
+        })?;
+        let (of, new) = self.entities[group - 1].assign(&found, &key, &fresh)?;
+        given.know(&of);
+        let dictionaries = &mut self.dictionaries;
+        let values =
+            found.encode(layout, &new, at, &mut self.faults, |column, id| id.map_or(0, |id| dictionaries[column.table].intern(id)));
+        self.writer.push_group(group, &values)
+    }
+
+    /// Encodes the rows that have their members; gives how many.
+    fn matched(&mut self, chunk: &Chunk, input: &Input) -> anyhow::Result<usize> {
+        let rows = chunk.records.num_rows();
+        let mut of: Vec<Option<Vec<u32>>> = vec![None; self.given.len()];
+        let mut missing: Vec<usize> = Vec::new();
+        for (i, given) in self.given.iter().enumerate() {
+            let (Some(given), Some(key)) = (given, &self.layout.groups[i + 1].key) else { continue };
+            let found = cells(&chunk.records, key, Role::Text)?;
+            of[i] = Some(given.lookup(&found, rows, &mut missing));
+        }
+        if missing.is_empty() {
+            return self.push(chunk, input, &of).map(|()| rows);
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        for &row in &missing {
+            self.left_out.note(input, chunk.numbers.get(row), "a key that an entity input holds", || "another".into());
+        }
+        let mut keep = vec![true; rows];
+        for &row in &missing {
+            keep[row] = false;
+        }
+        let of: Vec<Option<Vec<u32>>> =
+            of.into_iter().map(|of| Some(of?.into_iter().zip(&keep).filter(|(_, kept)| **kept).map(|(e, _)| e).collect())).collect();
+        let kept = chunk.only(&keep)?;
+        self.push(&kept, input, &of)?;
+        Ok(kept.records.num_rows())
+    }
+
+    /// `given`: per kind of entity the members of the rows, where these have been read from an input of their own.
+    fn push(&mut self, chunk: &Chunk, input: &Input, given: &[Option<Vec<u32>>]) -> anyhow::Result<()> {
         let records = &chunk.records;
         let rows = records.num_rows();
         let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
@@ -320,12 +400,16 @@ impl Encoder<'_> {
         let mut out = RowValues { labels: self.labels(records, at)?, ..RowValues::default() };
         let mut of_entity = Vec::new();
         for (i, group) in layout.groups.iter().enumerate() {
+            if let Some(of) = i.checked_sub(1).and_then(|e| given[e].as_ref()) {
+                of_entity.push(of.clone());
+                continue;
+            }
             let found = GroupCells::of(group, records)?;
             let new = match &group.key {
                 None => None,
                 Some(key) => {
                     let key = cells(records, key, Role::Text)?;
-                    let (of, new) = self.entities[i - 1].assign(&found, &key, rows)?;
+                    let (of, new) = self.entities[i - 1].assign(&found, &key, &every)?;
                     of_entity.push(of);
                     Some(new)
                 }

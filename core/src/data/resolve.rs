@@ -306,14 +306,17 @@ impl Resolver<'_> {
         let mut tables: Vec<TableLayout> = Vec::new();
         let mut table_of: HashMap<&str, usize> = HashMap::new();
         for &(feature, column) in &embedded {
-            let setting = if feature.share_with.is_some() { "share_with" } else { "attend_to" };
-            let key = format!("feature.{}.{setting}", feature.name);
+            let key = format!("feature.{}.share_with", feature.name);
             let mut owner = column;
             let mut steps = 0;
             while let Some(next) = feature_of.get(owner).and_then(|f| f.shares()).filter(|next| *next != owner) {
                 let Some((&known, _)) = feature_of.get_key_value(next) else {
+                    // What a sequence attends to is looked at by itself.
+                    if feature.share_with.is_none() {
+                        break;
+                    }
                     let help = nearest(next, embedded.iter().map(|(_, c)| *c)).map(|n| format!("did you mean `{n}`?"));
-                    let message = format!("feature `{}`: `{setting}` names `{next}`, which is no id or bag column", feature.name);
+                    let message = format!("feature `{}`: `share_with` names `{next}`, which is no id or bag column", feature.name);
                     self.fault("unknown-column", &key, message, help.into_iter().collect());
                     break;
                 };

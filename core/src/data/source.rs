@@ -1,5 +1,7 @@
 //! What a source plugin gives: record batches with a schema.
 
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use std::path::PathBuf;
@@ -14,6 +16,28 @@ pub struct Chunk {
     pub input: usize,
     /// For each row its number in that input, counted from 1: a text line where the format has lines, else the row.
     pub numbers: RowNumbers,
+    /// Rows hereabouts that cannot be used, and are not among the records; see [`Source::tolerance`].
+    pub broken: Vec<BrokenRow>,
+}
+
+/// A row, or a member of an entity input, that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenRow {
+    /// Its number in the input.
+    pub number: u64,
+    /// What should stand there; rows are counted by it.
+    pub expected: &'static str,
+    /// What does, without values of features.
+    pub found: String,
+}
+
+/// What becomes of broken rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tolerance {
+    /// How many may be left out, over all inputs; more are an error.
+    pub rows: u64,
+    /// How to have them left out.
+    pub help: &'static str,
 }
 
 /// Numbers of the rows of a [`Chunk`].
@@ -48,6 +72,21 @@ pub struct Input {
     pub unit: &'static str,
     /// Bytes to read, for progress; 0 if unknown.
     pub bytes: u64,
+    /// For an input whose rows are the members of an entity.
+    pub entities: Option<EntityColumns>,
+}
+
+/// What an *entity input* holds: the key column, and columns that the inputs of rows do not have. They hold the key, and each row stands for
+/// the member with its key.
+///
+/// A row's member is looked up in the entity inputs read before it; one that follows an input of rows starts anew, so that each part of the
+/// data may have its own (members, rows, members, rows). A member is encoded once, and what is kept in memory of it is its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityColumns {
+    /// The column that the inputs of rows have too.
+    pub key: String,
+    /// The other columns.
+    pub columns: Vec<String>,
 }
 
 /// The truth that only generated data has.
@@ -63,7 +102,7 @@ pub struct TruthColumns {
 
 /// Rows from somewhere. Reading twice gives the same rows in the same order.
 pub trait Source: Send + Sync {
-    /// All columns, with arrow types (`Utf8` for text formats).
+    /// All columns, with arrow types (`Utf8` for text formats); those of entity inputs among them.
     ///
     /// # Errors
     /// Inputs missing or unreadable, header missing, inputs with different columns.
@@ -81,6 +120,11 @@ pub trait Source: Send + Sync {
     /// Input missing, or a column that is not there. The stream yields an error naming input and line at the first broken row.
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream>;
 
+    /// How many broken rows may be left out: those of [`Chunk::broken`], a second member with one key, a row without its member.
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::default()
+    }
+
     /// Bytes behind in the input that was opened last, for progress; 0 if unknown.
     fn bytes_read(&self) -> u64 {
         0
@@ -97,3 +141,12 @@ pub type ChunkStream = Box<dyn Iterator<Item = anyhow::Result<Chunk>> + Send>;
 
 /// A shared source.
 pub type SharedSource = Arc<dyn Source>;
+
+impl Chunk {
+    /// The rows to keep; the broken ones have been noted.
+    pub(crate) fn only(&self, keep: &[bool]) -> anyhow::Result<Self> {
+        let records = filter_record_batch(&self.records, &BooleanArray::from(keep.to_vec()))?;
+        let numbers = keep.iter().enumerate().filter(|(_, kept)| **kept).map(|(row, _)| self.numbers.get(row));
+        Ok(Self { records, input: self.input, numbers: RowNumbers::Each(numbers.collect()), broken: Vec::new() })
+    }
+}

@@ -59,7 +59,7 @@ pub struct LabelFlags {
 }
 
 /// The stages of a funnel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
     /// What a row is.
     pub row: String,

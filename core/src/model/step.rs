@@ -131,7 +131,12 @@ impl Model {
         // Encoder graph; an identity is left out of it.
         let embedded = self.embed(input.batch);
         let identity = self.encoder.is_identity();
-        let leaves: Vec<StageInput> = if identity { Vec::new() } else { self.per_stage(&embedded).iter().map(leaf_of_constant).collect() };
+        // The streams of the encoder's inputs follow those of the towers.
+        let noisy = |(s, input): (usize, &StageInput)| StageInput {
+            noise: Some(Noise(mix(noise.0 ^ mix((self.towers.len() + s) as u64)))),
+            ..leaf_of_constant(input)
+        };
+        let leaves: Vec<StageInput> = if identity { Vec::new() } else { self.per_stage(&embedded).iter().enumerate().map(noisy).collect() };
         let encoded = if identity { self.per_stage(&embedded) } else { self.encoder.forward(&leaves) };
 
         // Tower graphs, side by side.

@@ -195,7 +195,7 @@ pub struct LossWords {
     pub target: String,
     /// In words.
     pub words: String,
-    /// As an equation.
+    /// As an equation; what its letters stand for on lines of their own.
     pub equation: String,
 }
 

@@ -2,6 +2,7 @@
 
 use super::registry::{self, Settings};
 use crate::data::source::SharedSource;
+use crate::graph::Graph;
 use std::path::{Path, PathBuf};
 
 /// Settings of a source, which open it. Relative paths in the settings are resolved by the spec loader against the file that states them: a
@@ -10,21 +11,29 @@ pub trait SourceSettings: Settings {
     /// Keys whose strings (or arrays of strings) are paths or globs.
     const PATH_KEYS: &'static [&'static str] = &[];
 
-    /// Opens the source. `files` replace the files of the settings (scoring other rows); a source without files refuses them.
+    /// Whether a file, given to be scored, is of a form that this source alone reads, whatever its name ends in.
+    #[must_use]
+    fn reads(_file: &Path) -> bool {
+        false
+    }
+
+    /// Opens the source for a funnel. `files` replace the files of the settings (scoring other rows); a source without files refuses them.
     ///
     /// # Errors
     /// Names the file or glob that is missing.
-    fn open(&self, files: Option<&[PathBuf]>, stages: &[String]) -> anyhow::Result<SharedSource>;
+    fn open(&self, files: Option<&[PathBuf]>, graph: &Graph) -> anyhow::Result<SharedSource>;
 }
 
-/// Settings, files in their place, stage names → an open source.
-pub type OpenSource = fn(&toml::Table, Option<&[PathBuf]>, &[String]) -> anyhow::Result<SharedSource>;
+/// Settings, files in their place, the funnel → an open source.
+pub type OpenSource = fn(&toml::Table, Option<&[PathBuf]>, &Graph) -> anyhow::Result<SharedSource>;
 
 /// What the registry keeps of a source.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceBuild {
     /// See [`SourceSettings::PATH_KEYS`].
     pub path_keys: &'static [&'static str],
+    /// See [`SourceSettings::reads`].
+    pub reads: fn(&Path) -> bool,
     /// Decodes the settings and opens.
     pub open: OpenSource,
 }
@@ -32,7 +41,7 @@ impl SourceBuild {
     /// Of these settings.
     #[must_use]
     pub const fn of<S: SourceSettings>() -> Self {
-        Self { path_keys: S::PATH_KEYS, open: |table, files, stages| registry::decode::<S>(table)?.open(files, stages) }
+        Self { path_keys: S::PATH_KEYS, reads: S::reads, open: |table, files, graph| registry::decode::<S>(table)?.open(files, graph) }
     }
 }
 

@@ -8,12 +8,14 @@ mod files;
 mod folder;
 mod journal;
 mod manifest;
+mod tensorboard;
 
 pub use checkpoint::{Checkpoint, CheckpointIndex, CheckpointState, Loaded, Tensors};
 pub use files::{replace_file, write_aside};
 pub use folder::{RunFolder, find_run};
 pub use journal::{Journal, Line};
 pub use manifest::{DataManifest, Durations, InputManifest, Manifest, Status};
+pub use tensorboard::EventFile;
 
 /// Names of the files of a run folder.
 pub mod names {
@@ -25,6 +27,8 @@ pub mod names {
     pub const MANIFEST: &str = "run.json";
     /// A JSON object a line.
     pub const JOURNAL: &str = "metrics.jsonl";
+    /// How the names of TensorBoard's event files start.
+    pub const EVENTS: &str = "events.out.tfevents";
     /// The result.
     pub const METRICS: &str = "metrics.json";
     /// The test part's predictions.

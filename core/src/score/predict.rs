@@ -2,7 +2,7 @@
 
 use super::{Scorer, Sink};
 use crate::data::source::SharedSource;
-use crate::data::{Dataset, Part, RawEncoder, Stopped};
+use crate::data::{Dataset, LeftOut, Part, RawEncoder, Stopped, joined};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
@@ -24,6 +24,9 @@ pub struct PredictSummary {
     pub rows: u64,
     /// Per column: ids that own no table row, read as out of vocabulary.
     pub unknown_ids: BTreeMap<String, u64>,
+    /// Broken rows of the input, which the output does not have, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 impl Scorer {
@@ -32,6 +35,7 @@ impl Scorer {
     /// # Errors
     /// A column that is missing, a cell that cannot be read, the file system; on an error there is no `out`.
     pub fn predict(&self, source: &SharedSource, out: &Path, progress: &dyn Fn(u64), stop: &AtomicBool) -> Result<PredictSummary> {
+        let source = joined(source)?;
         let schema = source.schema()?;
         let encoder = RawEncoder::new(Arc::clone(&self.preprocessor));
         let mut columns = encoder.columns();
@@ -42,12 +46,14 @@ impl Scorer {
         let mut sink = Predictions::create(out, &self.graph, &keys)?;
         let scorer = self.model.scorer();
         let mut summary = PredictSummary::default();
+        let mut left_out = LeftOut::new(source.tolerance());
         for (i, input) in source.inputs()?.iter().enumerate() {
             for chunk in source.read(i, &columns)? {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Stopped).with_context(|| format!("nothing was written to `{}`", out.display()));
                 }
                 let chunk = chunk?;
+                left_out.take(&chunk, input)?;
                 let encoded = encoder.encode(&chunk, input)?;
                 for (column, n) in encoded.unknown_ids {
                     *summary.unknown_ids.entry(column).or_default() += n;
@@ -59,6 +65,7 @@ impl Scorer {
             }
         }
         sink.finish()?;
+        summary.left_out = left_out.messages();
         Ok(summary)
     }
 }

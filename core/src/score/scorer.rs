@@ -64,6 +64,12 @@ impl Scorer {
     /// # Errors
     /// Files that are missing, of unknown or of mixed kinds.
     pub fn open_source(&self, files: &[PathBuf]) -> Result<SharedSource> {
+        let own = registry::find(Kind::Source, &self.spec.data.source.kind).map(|p| p.build);
+        if let Some(Build::Source(own)) = own
+            && files.iter().all(|file| (own.reads)(file))
+        {
+            return open_source(&self.spec, Some(files));
+        }
         let mut kinds = Vec::new();
         for file in files {
             let kind = kind_of_file(file)
@@ -78,8 +84,7 @@ impl Scorer {
         let Some(Build::Source(source)) = registry::find(Kind::Source, kind).map(|p| p.build) else {
             bail!("no source `{kind}` in this build");
         };
-        let stages: Vec<String> = self.spec.stages.iter().map(|s| s.name.clone()).collect();
-        (source.open)(&toml::Table::new(), Some(files), &stages)
+        (source.open)(&toml::Table::new(), Some(files), &Graph::of(&self.spec))
     }
 
     /// Metrics on the test part, or on all rows of other files (which need labels).

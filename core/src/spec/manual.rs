@@ -1,6 +1,7 @@
 //! A plugin as its user sees it, read off its settings' doc comments: what `explain` prints, and the tables of the documentation.
 
 use super::explain::{Setting, description, keys, list, summary};
+use crate::plugin::Build;
 use crate::plugin::registry::{self, Kind, Plugin};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -63,6 +64,8 @@ fn paper(text: &str) -> Option<String> {
 /// The plugin's table where a spec has it, each setting at its default; settings without one are left out.
 fn example(plugin: &Plugin) -> String {
     let header = match plugin.kind() {
+        // What reads the stage before it is no tower of the first.
+        Kind::Tower if reads_upstream(plugin) => "stage.purchase.tower",
         Kind::Tower => "stage.click.tower",
         Kind::Encoder => "encoder",
         Kind::Objective => "objective",
@@ -76,6 +79,11 @@ fn example(plugin: &Plugin) -> String {
         }
     }
     out
+}
+
+fn reads_upstream(plugin: &Plugin) -> bool {
+    let Build::Tower(tower) = plugin.build else { return false };
+    (tower.needs)(&(plugin.defaults)()).is_ok_and(|needs| needs.upstream)
 }
 
 /// A Markdown table of the plugins of this build, or those of one kind: kind, name, one line.

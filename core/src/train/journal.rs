@@ -1,8 +1,8 @@
-//! Writes `metrics.jsonl`.
+//! Writes `metrics.jsonl`, and the same for TensorBoard.
 
 use super::events::{Event, Observer, StepEvent};
 use crate::metrics::{Evaluation, Summary};
-use crate::run::{Journal, Line};
+use crate::run::{EventFile, Journal, Line, RunFolder};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
@@ -13,14 +13,22 @@ const EVERY: u64 = 100;
 #[derive(Debug)]
 pub(super) struct JournalWriter {
     journal: Journal,
+    events: EventFile,
     sums: BTreeMap<String, f64>,
     readings: BTreeMap<String, f64>,
     steps: u64,
     rows: u64,
 }
 impl JournalWriter {
-    pub(super) fn new(journal: Journal) -> Self {
-        Self { journal, sums: BTreeMap::new(), readings: BTreeMap::new(), steps: 0, rows: 0 }
+    /// To go on after `step`.
+    pub(super) fn open(folder: &RunFolder, step: u64) -> Result<Self> {
+        let (journal, events) = (Journal::open(folder, step)?, EventFile::open(folder, step)?);
+        Ok(Self { journal, events, sums: BTreeMap::new(), readings: BTreeMap::new(), steps: 0, rows: 0 })
+    }
+
+    fn write(&mut self, lines: &[Line]) -> Result<()> {
+        self.journal.write(lines)?;
+        self.events.write(lines)
     }
 
     fn step(&mut self, event: &StepEvent<'_>) -> Result<()> {
@@ -44,14 +52,14 @@ impl JournalWriter {
         let readings = readings.map(|(name, sum)| Line { value: Some(sum / steps), ..line(&name) });
         let lines: Vec<Line> = terms.chain(readings).collect();
         (self.steps, self.rows) = (0, 0);
-        self.journal.write(&lines)
+        self.write(&lines)
     }
 }
 impl Observer for JournalWriter {
     fn on(&mut self, event: &Event<'_>) -> Result<()> {
         match event {
             Event::Step(step) => self.step(step),
-            Event::Evaluated { step, epoch, part, evaluation } => self.journal.write(&lines(*step, *epoch, part, evaluation)),
+            Event::Evaluated { step, epoch, part, evaluation } => self.write(&lines(*step, *epoch, part, evaluation)),
             Event::Alarm(_) | Event::Checkpoint { .. } => Ok(()),
         }
     }

@@ -11,8 +11,7 @@ use crate::graph::Graph;
 use crate::metrics::Evaluation;
 use crate::model::Model;
 use crate::run::{
-    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Journal, Manifest, RunFolder, Status, names,
-    replace_file,
+    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Manifest, RunFolder, Status, names, replace_file,
 };
 use crate::score;
 use crate::spec::Spec;
@@ -90,7 +89,9 @@ pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData
     };
     let prepared = data::prepare(spec, &source, &graph, &prepare).map_err(|e| placed(spec, e))?;
     let (dataset, mut lint) = Dataset::open(spec, &graph, &prepared)?;
-    let without_rows: Vec<String> = prepared.store.meta().inputs.iter().filter(|i| i.rows == 0).map(|i| format!("`{}`", i.name)).collect();
+    let members = |at: usize| source.inputs().is_ok_and(|inputs| inputs.get(at).is_some_and(|i| i.entities.is_some()));
+    let inputs = prepared.store.meta().inputs.iter().enumerate().filter(|(at, _)| !members(*at)).map(|(_, input)| input);
+    let without_rows: Vec<String> = inputs.filter(|i| i.rows == 0).map(|i| format!("`{}`", i.name)).collect();
     if !without_rows.is_empty() {
         for finding in lint.diagnostics.iter_mut().filter(|d| d.id == "empty-part") {
             finding.help.push(format!("no rows in {}", without_rows.join(", ")));
@@ -257,7 +258,7 @@ impl Session<'_> {
         observers: &mut [&mut dyn Observer],
     ) -> Result<SessionEnd> {
         let Self { spec, folder, data, options } = *self;
-        let mut journal = JournalWriter::new(Journal::open(folder, state.step)?);
+        let mut journal = JournalWriter::open(folder, state.step)?;
         let mut watching: Vec<&mut dyn Observer> = vec![&mut journal];
         for o in observers.iter_mut() {
             watching.push(&mut **o);

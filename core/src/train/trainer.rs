@@ -80,7 +80,7 @@ impl Trainer {
     /// Trains on a batch.
     ///
     /// # Errors
-    /// [`NotFinite`], in which case nothing has moved.
+    /// [`NotFinite`], in which case no weight has moved (a tower's running statistics have).
     pub fn step(&mut self, input: &StepInput<'_>) -> Result<StepReport> {
         let noise = Noise(mix(self.seed ^ mix(self.step)));
         let (model, plan) = (&self.model, &mut self.plan);

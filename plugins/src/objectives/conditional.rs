@@ -2,7 +2,7 @@
 
 use super::propensity::{Clip, MAX_WEIGHT, MIN_PROPENSITY};
 use super::range::{MaxWeight, Propensity, Share, Times};
-use super::sum::{Recipe, Sum, Summand, Weighting, complement, conditional_stages, is_entry, space_words};
+use super::sum::{Recipe, Sum, Summand, Weighting, Words, complement, conditional_stages, is_entry, probability_words, space_words};
 use anyhow::bail;
 use burn::prelude::*;
 use esmm_funnel_core::device::Bk;
@@ -75,8 +75,8 @@ impl Conditional {
         }
         counts
     }
-    /// What the counts of a stage are, in words and as they stand in its equation; `None` where they are those of its space.
-    fn counts_words(&self, graph: &Graph, stage: usize) -> Option<(String, String)> {
+    /// What the counts of a stage are, in words and letter by letter; `None` where they are those of its space.
+    fn counts_words(&self, graph: &Graph, stage: usize) -> Option<(String, Vec<String>)> {
         let (name, space) = (&graph.nodes[stage].name, space_words(graph, stage));
         let (mut words, mut count) = (String::new(), if self.inverse_propensity { "1/ô" } else { "1" }.to_owned());
         if self.inverse_propensity {
@@ -86,16 +86,16 @@ impl Conditional {
             words += &format!(", each that reached {name} counted {} times", self.positive_copies.0);
             count += &format!("·({} where {name} = 1)", self.positive_copies.0);
         }
-        let mut equation = format!("c = {count} on {space}");
+        let mut letters = vec![format!("c = {count} on {space}")];
         if self.outside_rate.0 > 0.0 {
             let percent = 100.0 * self.outside_rate.0;
             words += &format!(", and over {percent} % of the other rows, drawn at each step, as negatives");
-            equation += &format!(", 1 on {percent} % of the other rows, where {name} counts as 0");
+            letters[0] += &format!(", 1 on {percent} % of the other rows, where {name} counts as 0");
         }
         if self.inverse_propensity {
-            equation += &format!(", ô = {}", self.clip().words(graph, stage, true));
+            letters.push(self.clip().letter(graph, stage, true));
         }
-        (!words.is_empty() && !is_entry(graph, stage)).then_some((words, equation))
+        (!words.is_empty() && !is_entry(graph, stage)).then_some((words, letters))
     }
 }
 impl Recipe for Conditional {
@@ -119,13 +119,13 @@ impl Recipe for Conditional {
         let of_stage = |s: usize| self.clip().inside(head, s).readings(&format!("{}.ips", head.graph.nodes[s].name));
         stages.into_iter().flat_map(of_stage).collect()
     }
-    fn words(&self, graph: &Graph, stage: usize, (): ()) -> (String, String) {
+    fn words(&self, graph: &Graph, stage: usize, (): ()) -> Words {
         let (name, space) = (&graph.nodes[stage].name, space_words(graph, stage));
-        let words = format!("binary cross-entropy of P({name} | {}) over {space}", graph.given(stage));
+        let words = format!("binary cross-entropy of {} over {space}", probability_words(graph, stage));
         let error = format!("[ {name}·ln σ(z_{name}) + (1 − {name})·ln σ(−z_{name}) ]");
         match self.counts_words(graph, stage) {
-            None => (words, format!("−mean{error} over {space}")),
-            Some((more, counts)) => (words + &more, format!("−Σ c·{error} / Σ c, {counts}")),
+            None => Words { words, formula: format!("−mean{error} over {space}"), letters: Vec::new() },
+            Some((more, letters)) => Words { words: words + &more, formula: format!("−Σ c·{error} / Σ c"), letters },
         }
     }
 }

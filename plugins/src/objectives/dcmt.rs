@@ -4,7 +4,8 @@ use super::escm2_ips::base_terms;
 use super::propensity::{Clip, MAX_WEIGHT, MIN_PROPENSITY};
 use super::range::{Factor, MaxWeight, Propensity};
 use super::sum::{
-    Recipe, Sum, Summand, Weighting, complement, conditional_stages, error, error_words, extra, full_space, full_space_words, space_words,
+    Recipe, Sum, Summand, Weighting, Words, complement, conditional_stages, error, error_words, extra, full_space, full_space_words,
+    probability_words, space_letter, space_words,
 };
 use burn::prelude::*;
 use burn::tensor::activation::sigmoid;
@@ -107,24 +108,32 @@ impl Recipe for Dcmt {
         };
         conditional_stages(head.graph).into_iter().flat_map(of_stage).collect()
     }
-    fn words(&self, graph: &Graph, target: usize, part: Part) -> (String, String) {
+    fn words(&self, graph: &Graph, target: usize, part: Part) -> Words {
         if part == Part::FullSpace {
             return full_space_words(graph, target);
         }
-        let (name, space) = (&graph.nodes[target].name, space_words(graph, target));
+        let (name, of) = (&graph.nodes[target].name, probability_words(graph, target));
         if part == Part::Constraint {
-            let words = format!("P({name} | {}) and its counterfactual head sum to 1, over all rows", graph.given(target));
-            return (words, format!("mean| 1 − σ(z_{name}) − σ(z*_{name}) |"));
+            return Words {
+                words: format!("{of} and its counterfactual head sum to 1, over all rows"),
+                formula: format!("mean| 1 − σ(z_{name}) − σ(z*_{name}) |"),
+                letters: Vec::new(),
+            };
         }
-        let words = format!(
-            "binary cross-entropy of P({name} | {}) on {space} and of the counterfactual head on the others, weighted by inverse propensity, \
-             over all rows",
-            graph.given(target)
-        );
-        let (e, clip) = (error_words(graph, target), self.clip());
-        let counterfactual = format!("e* = −[ (1 − {name})·ln σ(z*_{name}) + {name}·ln σ(−z*_{name}) ]");
-        let (inside, outside) = (clip.words(graph, target, true), clip.words(graph, target, false));
-        (words, format!("mean[ o·e/ô + (1 − o)·e*/ô* ], o = 1 on {space}, {e}, {counterfactual}, ô = {inside}, ô* = {outside}"))
+        let space = space_words(graph, target);
+        Words {
+            words: format!(
+                "binary cross-entropy of {of} on {space}, of the counterfactual head elsewhere, weighted by inverse propensity, over all rows"
+            ),
+            formula: "mean[ o·e/ô + (1 − o)·e*/ô* ]".into(),
+            letters: vec![
+                space_letter(graph, target),
+                error_words(graph, target),
+                format!("e* = −[ (1 − {name})·ln σ(z*_{name}) + {name}·ln σ(−z*_{name}) ]"),
+                self.clip().letter(graph, target, true),
+                self.clip().letter(graph, target, false),
+            ],
+        }
     }
 }
 impl ObjectiveSettings for Dcmt {

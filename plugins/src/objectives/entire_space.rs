@@ -1,6 +1,6 @@
 //! `entire_space`: the ESMM loss, for any graph of stages.
 
-use super::sum::{Recipe, Sum, Summand, Weighting, full_space, full_space_targets, full_space_words};
+use super::sum::{Recipe, Sum, Summand, Weighting, Words, full_space, full_space_targets, full_space_words};
 use burn::prelude::*;
 use esmm_funnel_core::device::Bk;
 use esmm_funnel_core::graph::Graph;
@@ -35,7 +35,7 @@ impl Recipe for EntireSpace {
     fn is_full_space(&self) -> bool {
         true
     }
-    fn words(&self, graph: &Graph, target: usize, (): ()) -> (String, String) {
+    fn words(&self, graph: &Graph, target: usize, (): ()) -> Words {
         full_space_words(graph, target)
     }
 }

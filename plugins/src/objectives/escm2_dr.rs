@@ -4,7 +4,8 @@ use super::escm2_ips::base_terms;
 use super::propensity::{Clip, Inverse, MAX_WEIGHT, MIN_PROPENSITY};
 use super::range::{Factor, MaxWeight, Propensity};
 use super::sum::{
-    Recipe, Sum, Summand, Weighting, conditional_stages, error, error_words, extra, full_space, full_space_words, space_words,
+    Recipe, Sum, Summand, Weighting, Words, conditional_stages, error, error_words, extra, full_space, full_space_words, probability_words,
+    space_letter, space_words,
 };
 use burn::prelude::*;
 use esmm_funnel_core::device::Bk;
@@ -135,22 +136,34 @@ impl Recipe for Escm2Dr {
         let of_stage = |s: usize| self.clip().inside(head, s).readings(&format!("{}.dr", head.graph.nodes[s].name));
         conditional_stages(head.graph).into_iter().flat_map(of_stage).collect()
     }
-    fn words(&self, graph: &Graph, target: usize, part: Part) -> (String, String) {
+    fn words(&self, graph: &Graph, target: usize, part: Part) -> Words {
         if part == Part::FullSpace {
             return full_space_words(graph, target);
         }
-        let (name, space) = (&graph.nodes[target].name, space_words(graph, target));
-        let (e, o) = (error_words(graph, target), self.clip().words(graph, target, true));
-        let constant =
-            |what| if self.routing == Routing::Separate { format!("; {what} a constant to the gradient") } else { String::new() };
-        let imputed = format!("ê = ln(1 + exp(z_{name}_imputation))");
-        if part == Part::DoublyRobust {
-            let words = format!("doubly robust estimate of the binary cross-entropy of P({name} | {}) over all rows", graph.given(target));
-            (words, format!("mean[ ê + o·(e − ê)/ô ], o = 1 on {space}, {e}, {imputed}, ô = {o}{}", constant("ê")))
+        let (name, separate) = (&graph.nodes[target].name, self.routing == Routing::Separate);
+        let constant = |when: bool| if when { ", a constant to the gradient" } else { "" };
+        let doubly_robust = part == Part::DoublyRobust;
+        let (words, formula) = if doubly_robust {
+            (
+                format!("doubly robust estimate of the binary cross-entropy of {} over all rows", probability_words(graph, target)),
+                "mean[ ê + o·(e − ê)/ô ]",
+            )
         } else {
-            let words = format!("squared distance of the imputed error on {space}, weighted by inverse propensity, over all rows");
-            (words, format!("mean[ o·(e − ê)²/ô ], with the same o, e, ê and ô{}", constant("e")))
-        }
+            (
+                format!(
+                    "squared distance of the imputed error on {}, weighted by inverse propensity, over all rows",
+                    space_words(graph, target)
+                ),
+                "mean[ o·(e − ê)²/ô ]",
+            )
+        };
+        let letters = vec![
+            space_letter(graph, target),
+            format!("{}{}", error_words(graph, target), constant(separate && !doubly_robust)),
+            format!("ê = ln(1 + exp(z_{name}_imputation)){}", constant(separate && doubly_robust)),
+            self.clip().letter(graph, target, true),
+        ];
+        Words { words, formula: formula.into(), letters }
     }
 }
 impl ObjectiveSettings for Escm2Dr {

@@ -3,8 +3,8 @@
 use super::propensity::{Clip, MAX_WEIGHT, MIN_PROPENSITY};
 use super::range::{Factor, MaxWeight, Propensity};
 use super::sum::{
-    Recipe, Sum, Summand, Weighting, conditional_stages, error, error_words, full_space, full_space_targets, full_space_words, is_entry,
-    space_words,
+    Recipe, Sum, Summand, Weighting, Words, conditional_stages, error, error_words, full_space, full_space_targets, full_space_words,
+    is_entry, probability_words, space_letter, space_words,
 };
 use burn::prelude::*;
 use esmm_funnel_core::device::Bk;
@@ -84,18 +84,18 @@ impl Recipe for Escm2Ips {
         let of_stage = |s: usize| self.clip().inside(head, s).readings(&format!("{}.ips", head.graph.nodes[s].name));
         conditional_stages(head.graph).into_iter().flat_map(of_stage).collect()
     }
-    fn words(&self, graph: &Graph, target: usize, part: Part) -> (String, String) {
+    fn words(&self, graph: &Graph, target: usize, part: Part) -> Words {
         match part {
             Part::FullSpace => full_space_words(graph, target),
-            Part::Counterfactual => {
-                let (name, space) = (&graph.nodes[target].name, space_words(graph, target));
-                let (e, o) = (error_words(graph, target), self.clip().words(graph, target, true));
-                let words = format!(
-                    "binary cross-entropy of P({name} | {}) on {space}, weighted by inverse propensity, over all rows",
-                    graph.given(target)
-                );
-                (words, format!("mean[ o·e/ô ], o = 1 on {space}, {e}, ô = {o}"))
-            }
+            Part::Counterfactual => Words {
+                words: format!(
+                    "binary cross-entropy of {} on {}, weighted by inverse propensity, over all rows",
+                    probability_words(graph, target),
+                    space_words(graph, target)
+                ),
+                formula: "mean[ o·e/ô ]".into(),
+                letters: vec![space_letter(graph, target), error_words(graph, target), self.clip().letter(graph, target, true)],
+            },
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::range::Factor;
 use super::sum::{
-    Recipe, Sum, Summand, Weighting, complement, conditional_stages, error, error_words, full_space, full_space_words, is_entry,
-    space_words,
+    Recipe, Sum, Summand, Weighting, Words, complement, conditional_stages, error, error_words, full_space, full_space_words, is_entry,
+    probability_words, space_letter, space_words,
 };
 use burn::prelude::*;
 use burn::tensor::activation::sigmoid;
@@ -98,22 +98,30 @@ impl Recipe for Nise {
         let stages = if self.weighting == Weighting::Fixed { conditional_stages(head.graph) } else { Vec::new() };
         stages.into_iter().map(of_stage).collect()
     }
-    fn words(&self, graph: &Graph, stage: usize, part: Part) -> (String, String) {
+    fn words(&self, graph: &Graph, stage: usize, part: Part) -> Words {
         if part == Part::First {
             return full_space_words(graph, stage);
         }
-        let (name, space, e) = (&graph.nodes[stage].name, space_words(graph, stage), error_words(graph, stage));
-        let words = format!(
-            "binary cross-entropy of P({name} | {}) over all rows, with its own prediction as soft label outside of {space}",
-            graph.given(stage)
-        );
-        let plain = format!("L = mean[ o·e + (1 − o)·e(sg σ(z_{name}), σ(z_{name})) ], o = 1 on {space}, {e}");
-        let first = &graph.nodes[graph.path(stage)[0].stage].name;
-        match self.weighting {
-            Weighting::Fixed => {
-                (words, format!("γ·L, γ = {}·min(L_{first}/L, {}), a constant to the gradient, {plain}", self.alpha.0, self.beta.0))
-            }
-            Weighting::Uncertainty => (words, plain),
+        let (name, first) = (&graph.nodes[stage].name, &graph.nodes[graph.path(stage)[0].stage].name);
+        let plain = "mean[ o·e + (1 − o)·e* ]".to_owned();
+        let mut letters = vec![
+            space_letter(graph, stage),
+            error_words(graph, stage),
+            format!("e* = the same with σ(z_{name}), a constant to the gradient, in place of {name}"),
+        ];
+        let is_weighted = self.weighting == Weighting::Fixed;
+        if is_weighted {
+            letters.insert(0, format!("L = {plain}"));
+            letters.insert(0, format!("γ = {}·min( L_{first}/L, {} ), a constant to the gradient", self.alpha.0, self.beta.0));
+        }
+        Words {
+            words: format!(
+                "binary cross-entropy of {} over all rows, its own prediction the label outside of {}",
+                probability_words(graph, stage),
+                space_words(graph, stage)
+            ),
+            formula: if is_weighted { "γ·L".into() } else { plain },
+            letters,
         }
     }
 }

@@ -14,11 +14,15 @@ pub(crate) const MIN_PROPENSITY: Propensity = Propensity(1e-6);
 /// How weights are clipped: `w = min( 1/max(ô, least), most )`, which is `1/max(ô, floor)` with the larger of both bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clip {
-    floor: f64,
+    most: f64,
+    least: f64,
 }
 impl Clip {
     pub fn new(most: MaxWeight, least: Propensity) -> Self {
-        Self { floor: least.0.max(1.0 / most.0) }
+        Self { most: most.0, least: least.0 }
+    }
+    fn floor(self) -> f64 {
+        self.least.max(1.0 / self.most)
     }
     /// Weights of the rows in a stage's space, by the propensity to be there.
     pub fn inside(self, head: &Head<'_>, stage: usize) -> Inverse {
@@ -29,23 +33,24 @@ impl Clip {
         self.inverse(head.log_not_in_space(stage), complement(head.in_space[stage].clone()))
     }
     fn inverse(self, log_propensity: Tensor<Bk, 1>, rows: Tensor<Bk, 1>) -> Inverse {
-        let (log_propensity, floor) = (log_propensity.detach(), self.floor.ln());
+        let (log_propensity, floor) = (log_propensity.detach(), self.floor().ln());
         Inverse {
             weights: log_propensity.clone().clamp_min(floor).neg().exp() * rows.clone(),
             clipped: log_propensity.neg().add_scalar(floor).clamp_min(0.0).sign() * rows.clone(),
             rows,
         }
     }
-    /// The propensity as it stands in equations, `inside` the space or outside.
-    pub fn words(self, graph: &Graph, stage: usize, inside: bool) -> String {
+    /// What the letter of the propensity stands for: to be `inside` the space, or outside.
+    pub fn letter(self, graph: &Graph, stage: usize, inside: bool) -> String {
         let path = graph.path(stage);
         let factor = |s: &esmm_funnel_core::graph::Step| {
             let name = &graph.nodes[s.stage].name;
             if s.reached { format!("σ(z_{name})") } else { format!("(1 − σ(z_{name}))") }
         };
         let product = path[..path.len() - 1].iter().map(factor).collect::<Vec<_>>().join("·");
-        let propensity = if inside { product } else { format!("1 − {product}") };
-        format!("max({propensity}, {:.2e}), a constant to the gradient", self.floor)
+        let propensity = if inside { format!("ô = max( {product}") } else { format!("ô* = max( 1 − {product}") };
+        let floor = if self.least * self.most > 1.0 { self.least.to_string() } else { format!("1/{}", self.most) };
+        format!("{propensity}, {floor} ), a constant to the gradient")
     }
 }
 

@@ -51,6 +51,17 @@ impl<P> Summand<P> {
     }
 }
 
+/// What a summand is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// In words.
+    pub words: String,
+    /// As a formula.
+    pub formula: String,
+    /// What its letters stand for, one each.
+    pub letters: Vec<String>,
+}
+
 /// What an objective is made of: settings that say which summands there are and what they are worth on a batch.
 pub trait Recipe: Settings + Clone + Debug {
     /// The kinds of summands.
@@ -78,8 +89,8 @@ pub trait Recipe: Settings + Clone + Debug {
     fn is_full_space(&self) -> bool {
         false
     }
-    /// A summand in words, and as an equation.
-    fn words(&self, graph: &Graph, target: usize, part: Self::Part) -> (String, String);
+    /// A summand in words and as a formula, without any factor.
+    fn words(&self, graph: &Graph, target: usize, part: Self::Part) -> Words;
 }
 
 /// `Σ_k w_k·λ_k·L_k`, with the target's weight `w` and the settings' factor `λ`; with learned uncertainty
@@ -123,14 +134,16 @@ impl<R: Recipe> Objective for Sum<R> {
     }
     fn describe(&self, graph: &Graph) -> Vec<LossWords> {
         let describe = |summand: &Summand<R::Part>| {
-            let (mut words, mut equation) = self.recipe.words(graph, summand.target, summand.part);
+            let Words { mut words, formula: mut equation, letters } = self.recipe.words(graph, summand.target, summand.part);
             if self.is_learned(summand) {
                 words += ", its weight learned";
                 equation = format!("exp(−s)·( {equation} ) + s/2");
             }
             if summand.factor != 1.0 {
-                equation = format!("{}·( {equation} )", summand.factor);
+                let one = equation.starts_with("mean");
+                equation = if one { format!("{}·{equation}", summand.factor) } else { format!("{}·( {equation} )", summand.factor) };
             }
+            let equation = letters.into_iter().fold(equation, |equation, letter| format!("{equation}\n{letter}"));
             LossWords { target: graph.targets[summand.target].name.clone(), words, equation }
         };
         self.summands.iter().map(describe).collect()
@@ -166,19 +179,30 @@ pub(crate) fn full_space_targets(graph: &Graph) -> Vec<usize> {
 pub(crate) fn full_space(head: &Head<'_>, target: usize) -> Tensor<Bk, 1> {
     head.mean(head.full_space_cross_entropy(target), 1.0)
 }
-pub(crate) fn full_space_words(graph: &Graph, target: usize) -> (String, String) {
+pub(crate) fn full_space_words(graph: &Graph, target: usize) -> Words {
     let (name, row) = (&graph.targets[target].name, &graph.row);
-    let words = format!("binary cross-entropy of P({name} | {row}) over all rows");
-    (words, format!("−mean[ {name}·ln P({name}) + (1 − {name})·ln(1 − P({name})) ]"))
+    Words {
+        words: format!("binary cross-entropy of P({name} | {row}) over all rows"),
+        formula: format!("−mean[ {name}·ln P({name}) + (1 − {name})·ln(1 − P({name})) ]"),
+        letters: Vec::new(),
+    }
 }
 /// `[B]`: binary cross-entropy of a stage's conditional probability, on every row as if it were in the stage's space.
 pub(crate) fn error(head: &Head<'_>, stage: usize) -> Tensor<Bk, 1> {
     Head::cross_entropy(head.logits[stage].clone(), head.reached[stage].clone())
 }
-/// What `error` is, for equations.
+/// What the letter of [`error`] stands for.
 pub(crate) fn error_words(graph: &Graph, stage: usize) -> String {
     let name = &graph.nodes[stage].name;
     format!("e = −[ {name}·ln σ(z_{name}) + (1 − {name})·ln σ(−z_{name}) ]")
+}
+/// `P(purchase | click)`.
+pub(crate) fn probability_words(graph: &Graph, stage: usize) -> String {
+    format!("P({} | {})", graph.nodes[stage].name, graph.given(stage))
+}
+/// What the letter of a stage's space stands for.
+pub(crate) fn space_letter(graph: &Graph, stage: usize) -> String {
+    format!("o = 1 on {}, else 0", space_words(graph, stage))
 }
 /// The rows of a stage's space, in words.
 pub(crate) fn space_words(graph: &Graph, stage: usize) -> String {

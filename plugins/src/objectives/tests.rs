@@ -381,24 +381,29 @@ fn terms_read_as_equations() {
     );
     assert_eq!(
         equation("conditional", "outside_rate = 0.2\npositive_copies = 3", 1),
-        "−Σ c·[ cart·ln σ(z_cart) + (1 − cart)·ln σ(−z_cart) ] / Σ c, c = 1·(3 where cart = 1) on rows where click = 1, 1 on 20 % of the \
+        "−Σ c·[ cart·ln σ(z_cart) + (1 − cart)·ln σ(−z_cart) ] / Σ c\nc = 1·(3 where cart = 1) on rows where click = 1, 1 on 20 % of the \
          other rows, where cart counts as 0"
     );
     assert!(
         equation("conditional", "inverse_propensity = true\nmax_weight = 100", 1)
-            .ends_with("c = 1/ô on rows where click = 1, ô = max(σ(z_click), 1.00e-2), a constant to the gradient")
+            .ends_with("c = 1/ô on rows where click = 1\nô = max( σ(z_click), 1/100 ), a constant to the gradient")
     );
     // Children of the row have every row as their space: nothing to change.
     assert_eq!(equation("conditional", "positive_copies = 3", 0), equation("conditional", "", 0));
     assert_eq!(
-        equation("escm2_ips", "", 5),
-        "0.1·( mean[ o·e/ô ], o = 1 on rows where click = 1 and not cart, \
-         e = −[ buy_direct·ln σ(z_buy_direct) + (1 − buy_direct)·ln σ(−z_buy_direct) ], \
-         ô = max(σ(z_click)·(1 − σ(z_cart)), 6.67e-2), a constant to the gradient )"
+        equation("escm2_ips", "", 5).split('\n').collect::<Vec<_>>(),
+        [
+            "0.1·mean[ o·e/ô ]",
+            "o = 1 on rows where click = 1 and not cart, else 0",
+            "e = −[ buy_direct·ln σ(z_buy_direct) + (1 − buy_direct)·ln σ(−z_buy_direct) ]",
+            "ô = max( σ(z_click)·(1 − σ(z_cart)), 1/15 ), a constant to the gradient",
+        ]
     );
-    assert!(equation("escm2_dr", "routing = 'separate'", 3).contains("mean[ ê + o·(e − ê)/ô ]"));
-    assert!(equation("dcmt", "", 3).contains("mean[ o·e/ô + (1 − o)·e*/ô* ]"));
-    assert!(equation("nise", "", 1).starts_with("γ·L, γ = 1·min(L_click/L, 50), a constant to the gradient, L = mean[ o·e"));
+    let routed = equation("escm2_dr", "routing = 'separate'", 3);
+    assert!(routed.starts_with("0.1·mean[ ê + o·(e − ê)/ô ]\n"), "{routed}");
+    assert!(routed.contains("\nê = ln(1 + exp(z_cart_imputation)), a constant to the gradient\n"), "{routed}");
+    assert!(equation("dcmt", "min_propensity = 0.2", 3).ends_with("ô* = max( 1 − σ(z_click), 0.2 ), a constant to the gradient"));
+    assert!(equation("nise", "", 1).starts_with("γ·L\nγ = 1·min( L_click/L, 50 ), a constant to the gradient\nL = mean[ o·e"));
     assert_eq!(
         equation("entire_space", "weighting = 'uncertainty'", 0),
         "exp(−s)·( −mean[ click·ln P(click) + (1 − click)·ln(1 − P(click)) ] ) + s/2"

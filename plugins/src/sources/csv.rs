@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use esmm_funnel_core::data::source::{Chunk, ChunkStream, Input, RowNumbers, SharedSource, Source};
+use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::plugin::SourceSettings;
 use esmm_funnel_core::register_source;
 use flate2::bufread::MultiGzDecoder;
@@ -38,7 +39,7 @@ pub struct Csv {
 impl SourceSettings for Csv {
     const PATH_KEYS: &'static [&'static str] = &["files"];
 
-    fn open(&self, files: Option<&[PathBuf]>, _stages: &[String]) -> anyhow::Result<SharedSource> {
+    fn open(&self, files: Option<&[PathBuf]>, _graph: &Graph) -> anyhow::Result<SharedSource> {
         let paths = expand(files, &self.files, "csv", "csv")?;
         let delimiter = match self.delimiter.as_deref().map(str::as_bytes) {
             None => None,
@@ -203,7 +204,7 @@ impl Chunks {
         let records = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         let consecutive = lines.windows(2).all(|w| w[0] + 1 == w[1]);
         let numbers = if consecutive { RowNumbers::From(lines[0]) } else { RowNumbers::Each(lines) };
-        Ok(Some(Chunk { records, input: self.input, numbers }))
+        Ok(Some(Chunk { records, input: self.input, numbers, broken: Vec::new() }))
     }
 }
 
@@ -284,7 +285,7 @@ mod tests {
     use std::io::Write;
 
     fn open(settings: &Csv) -> SharedSource {
-        settings.open(None, &[]).unwrap()
+        settings.open(None, &Graph::default()).unwrap()
     }
     fn file(dir: &Path, name: &str, bytes: &[u8]) -> Csv {
         std::fs::write(dir.join(name), bytes).unwrap();
@@ -306,7 +307,7 @@ mod tests {
         Ok(all)
     }
     fn message(dir: &Path, settings: &Csv) -> String {
-        let error = settings.open(None, &[]).and_then(|s| rows(&s, &["a"])).unwrap_err();
+        let error = settings.open(None, &Graph::default()).and_then(|s| rows(&s, &["a"])).unwrap_err();
         let findings = error.downcast_ref::<Diagnostics>().unwrap_or_else(|| panic!("{error:#}"));
         findings.0[0].message.replace(&format!("{}/", dir.display()), "")
     }

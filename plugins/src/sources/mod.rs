@@ -1,5 +1,6 @@
 //! Sources: where rows come from.
 
+pub mod aliccp;
 pub mod csv;
 pub mod parquet;
 pub mod synthetic;
@@ -66,7 +67,7 @@ pub(crate) fn file_input(path: &Path, unit: &'static str) -> anyhow::Result<Inpu
     let meta = std::fs::metadata(path).with_context(|| format!("cannot read `{name}`"))?;
     let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
     let fingerprint = format!("{} bytes, modified {changed}", meta.len());
-    Ok(Input { name, path: Some(path.to_owned()), fingerprint, unit, bytes: meta.len() })
+    Ok(Input { name, path: Some(path.to_owned()), fingerprint, unit, bytes: meta.len(), entities: None })
 }
 
 /// Counts the bytes that pass, for progress.
@@ -174,7 +175,7 @@ mod tests {
         Some(path)
     }
     fn csv_of(path: &Path) -> SharedSource {
-        Csv { files: vec![path.display().to_string()], ..Csv::default() }.open(None, &[]).unwrap()
+        Csv { files: vec![path.display().to_string()], ..Csv::default() }.open(None, &Graph::default()).unwrap()
     }
     fn open(dir: &Path, spec: &Spec, source: &SharedSource) -> (Prepared, Dataset, LintReport) {
         let stop = AtomicBool::new(false);
@@ -204,7 +205,7 @@ mod tests {
             writer.get_or_insert_with(|| ArrowWriter::try_new(file(), batch.schema(), None).unwrap()).write(&batch).unwrap();
         }
         writer.unwrap().close().unwrap();
-        Parquet { files: vec![path.display().to_string()] }.open(None, &[]).unwrap()
+        Parquet { files: vec![path.display().to_string()] }.open(None, &Graph::default()).unwrap()
     }
 
     #[test]

@@ -9,6 +9,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use esmm_funnel_core::data::source::{Chunk, ChunkStream, Input, RowNumbers, SharedSource, Source};
+use esmm_funnel_core::graph::Graph;
 use esmm_funnel_core::plugin::SourceSettings;
 use esmm_funnel_core::register_source;
 use schemars::JsonSchema;
@@ -32,7 +33,7 @@ pub struct Parquet {
 impl SourceSettings for Parquet {
     const PATH_KEYS: &'static [&'static str] = &["files"];
 
-    fn open(&self, files: Option<&[PathBuf]>, _stages: &[String]) -> anyhow::Result<SharedSource> {
+    fn open(&self, files: Option<&[PathBuf]>, _graph: &Graph) -> anyhow::Result<SharedSource> {
         Ok(Arc::new(ParquetSource { paths: expand(files, &self.files, "parquet", "parquet")?, read: Arc::default() }))
     }
 }
@@ -119,7 +120,7 @@ impl Source for ParquetSource {
             next += records.num_rows() as u64;
             let behind = u128::from(bytes) * u128::from(next - 1) / u128::from(rows.max(1));
             read.store(u64::try_from(behind).unwrap_or(bytes), Ordering::Relaxed);
-            Ok(Chunk { records, input, numbers })
+            Ok(Chunk { records, input, numbers, broken: Vec::new() })
         })))
     }
 }
@@ -163,7 +164,7 @@ mod tests {
         let words: DictionaryArray<Int32Type> = vec!["x", "y", "x"].into_iter().collect();
         write(&one, vec![("a", Arc::new(Int64Array::from(vec![1, 2, 3]))), ("b", Arc::new(words))]);
         write(&two, vec![("b", Arc::new(StringArray::from(vec!["z"]))), ("a", Arc::new(Int32Array::from(vec![4])))]);
-        let source = settings(&[&one, &two]).open(None, &[]).unwrap();
+        let source = settings(&[&one, &two]).open(None, &Graph::default()).unwrap();
         assert_eq!(source.schema().unwrap().field(1).data_type(), &DataType::Utf8);
         let columns = ["b".to_owned(), "a".to_owned()];
         let first = source.read(0, &columns).unwrap().next().unwrap().unwrap();
@@ -181,7 +182,7 @@ mod tests {
         let bytes = std::fs::read(&good).unwrap();
         let cut = dir.path().join("cut.parquet");
         std::fs::write(&cut, &bytes[..bytes.len() - 20]).unwrap();
-        let error = settings(&[&cut]).open(None, &[]).unwrap().schema().unwrap_err();
+        let error = settings(&[&cut]).open(None, &Graph::default()).unwrap().schema().unwrap_err();
         let message = &error.downcast_ref::<Diagnostics>().unwrap().0[0].message;
         assert!(message.contains("cut.parquet` cannot be read as Parquet"), "{message}");
     }

@@ -4,7 +4,6 @@
 //! Later stages' effects resemble the first's without being equal, so the rows that reach a stage are a biased sample of all rows: what
 //! a model learnt on them alone gets wrong on the rest can be measured, against truth columns that no real log has.
 
-mod shape;
 mod world;
 
 use anyhow::{bail, ensure};
@@ -18,8 +17,6 @@ use esmm_funnel_core::plugin::SourceSettings;
 use esmm_funnel_core::register_source;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use shape::{Follows, graph_of};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -33,8 +30,7 @@ const MOST_IDS: usize = 50_000_000;
 
 /// Generated rows of a funnel whose truth is known.
 ///
-/// The stages are taken as one chain, in the order of the spec: a row reaches a stage only from the one before it. `after` and `labels` say
-/// where they differ, and must agree with the spec's stages. Columns: `sample_id`, `day` (0 to 29, rising), `user_id`, `user_age`, `user_city`,
+/// The rows go through the spec's own stages: chains, branches, stages that share a label. Columns: `sample_id`, `day` (0 to 29, rising), `user_id`, `user_age`, `user_city`,
 /// `user_segment`, `user_recent` (a bag of category ids) with its weights `user_recent_w`, `item_id`, `item_category`, `item_shop`,
 /// `item_brand`, `price`, `position`, `channel`, `hour`, and a 0/1 label named like each stage. The effect of `position` changes sign after
 /// the first stage. Two more columns a stage hold the truth, never to be learnt from: `truth.p.<stage>`, its probability given that its
@@ -52,19 +48,18 @@ pub struct Synthetic {
     items: usize,
     /// Number of hidden factors in which a user and an item match.
     latent_dim: usize,
-    /// Where a stage does not follow the one before it: `after = { buy_direct = { stage = "click", unless = "cart" } }`, or
-    /// `after = { wish = "" }` for one that follows the row.
-    after: BTreeMap<String, Follows>,
-    /// Label columns not named like their stage. Stages whose paths exclude each other may share one: `labels = { buy_direct = "buy" }`.
-    labels: BTreeMap<String, String>,
-    /// Rate of each stage among the rows of its space: those that reached the stage it follows, and not its `unless`. Missing ones get a
+    /// Rate of each stage, parents first, among the rows of its space: those that reached the stage it follows, and not its `unless`. Missing ones get a
     /// default: 0.04 and 0.05 for one or two stages, else 0.06, 0.3, 0.3, and 0.5 for all further stages.
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
     rates: Vec<f64>,
     /// How alike the effects on later stages are to those on the first: their correlation, from -1 to 1.
+    #[schemars(range(min = -1.0, max = 1.0))]
     similarity: f64,
     /// Scale of all effects. 0: nothing can be learnt. 1: the true probabilities have an AUC of about 0.8.
+    #[schemars(range(min = 0.0, max = 10.0))]
     signal: f64,
     /// Scale of a hidden factor of the row that raises all its stages alike and that no column shows. The true probabilities include it.
+    #[schemars(range(min = 0.0, max = 10.0))]
     confounding: f64,
 }
 
@@ -76,8 +71,6 @@ impl Default for Synthetic {
             users: 5_000,
             items: 2_000,
             latent_dim: 6,
-            after: BTreeMap::new(),
-            labels: BTreeMap::new(),
             rates: Vec::new(),
             similarity: 0.85,
             signal: 1.0,
@@ -87,9 +80,9 @@ impl Default for Synthetic {
 }
 
 impl SourceSettings for Synthetic {
-    fn open(&self, files: Option<&[PathBuf]>, stages: &[String]) -> anyhow::Result<SharedSource> {
+    fn open(&self, files: Option<&[PathBuf]>, graph: &Graph) -> anyhow::Result<SharedSource> {
         ensure!(files.is_none(), "a synthetic source has no files");
-        ensure!(!stages.is_empty(), "a synthetic source needs at least one stage");
+        ensure!(!graph.is_empty(), "a synthetic source needs at least one stage");
         ensure!(self.rows > 0, "`rows` must be at least 1");
         for (name, n) in [("users", self.users), ("items", self.items)] {
             ensure!((1..=MOST_IDS).contains(&n), "`{name}` must be from 1 to {MOST_IDS}, not {n}");
@@ -99,21 +92,22 @@ impl SourceSettings for Synthetic {
         for (name, scale) in [("signal", self.signal), ("confounding", self.confounding)] {
             ensure!((0.0..=10.0).contains(&scale), "`{name}` must be from 0 to 10, not {scale}");
         }
-        let rates = self.rates_of(stages)?;
-        let graph = graph_of(stages, &self.after, &self.labels)?;
-        let columns = Column::all(&graph);
+        let rates = self.rates_of(graph)?;
+        labels_tell_apart(graph)?;
+        let columns = Column::all(graph);
         for (i, (name, _)) in columns.iter().enumerate() {
             ensure!(!columns[..i].iter().any(|(n, _)| n == name), "stage `{name}` has the name of another column of the synthetic source");
         }
-        Ok(Arc::new(SyntheticSource { settings: self.clone(), graph: Arc::new(graph), rates, columns, world: Arc::default() }))
+        Ok(Arc::new(SyntheticSource { settings: self.clone(), graph: Arc::new(graph.clone()), rates, columns, world: Arc::default() }))
     }
 }
 
 impl Synthetic {
-    fn rates_of(&self, stages: &[String]) -> anyhow::Result<Vec<f64>> {
-        let (given, n) = (self.rates.len(), stages.len());
+    fn rates_of(&self, graph: &Graph) -> anyhow::Result<Vec<f64>> {
+        let (given, n) = (self.rates.len(), graph.len());
+        let stages: Vec<&str> = graph.nodes.iter().map(|n| n.name.as_str()).collect();
         ensure!(given <= n, "`rates` has {given} values for {n} stage{}: {}", if n == 1 { "" } else { "s" }, stages.join(", "));
-        for (rate, stage) in self.rates.iter().zip(stages) {
+        for (rate, stage) in self.rates.iter().zip(&stages) {
             ensure!(*rate > 0.0 && *rate < 1.0, "`rates`: the rate of stage `{stage}` must be between 0 and 1, not {rate}");
         }
         let defaults: &[f64] = if n <= 2 { &[0.04, 0.05] } else { &[0.06, 0.3, 0.3] };
@@ -122,6 +116,30 @@ impl Synthetic {
 }
 
 register_source!("synthetic", Synthetic);
+
+/// Refuses stages that share a label although one row can reach both: the label would not say which.
+fn labels_tell_apart(graph: &Graph) -> anyhow::Result<()> {
+    for b in 0..graph.len() {
+        for a in 0..b {
+            let (one, other) = (&graph.nodes[a], &graph.nodes[b]);
+            ensure!(
+                one.label != other.label || one.name == other.name || (is_apart(graph, a, b) && is_apart(graph, b, a)),
+                "stages `{}` and `{}` share the label `{}`, but one row can reach both or pass from one's path into the other's",
+                one.name,
+                other.name,
+                one.label
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether no row is in the space of `a` and reaches `b`.
+fn is_apart(graph: &Graph, a: usize, b: usize) -> bool {
+    let (mut space, path): (Event, Event) = (graph.path(a), graph.path(b));
+    space.pop();
+    space.iter().any(|s| path.iter().any(|p| p.stage == s.stage && p.reached != s.reached))
+}
 
 /// What a column shows.
 #[derive(Debug, Clone, Copy)]
@@ -224,9 +242,9 @@ impl Source for SyntheticSource {
     }
 
     fn inputs(&self) -> anyhow::Result<Vec<Input>> {
-        let stages: Vec<_> = self.graph.nodes.iter().map(|n| n.name.as_str()).collect();
+        let stages = &self.graph.nodes;
         let fingerprint = format!("version {VERSION}, stages {stages:?}, rates {:?}, {:?}", self.rates, self.settings);
-        Ok(vec![Input { name: "synthetic".into(), path: None, fingerprint, unit: "row", bytes: 0 }])
+        Ok(vec![Input { name: "synthetic".into(), path: None, fingerprint, unit: "row", bytes: 0, entities: None }])
     }
 
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream> {
@@ -296,7 +314,7 @@ impl Chunks {
         let arrays = self.columns.iter().map(|&column| draws.column(world, &self.graph, column, self.settings.rows)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(draws.rows.len()));
         let records = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
-        Ok(Chunk { records, input: 0, numbers: RowNumbers::From(draws.numbers.start + 1) })
+        Ok(Chunk { records, input: 0, numbers: RowNumbers::From(draws.numbers.start + 1), broken: Vec::new() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! First-order terms, which `wide_deep` and `deepfm` share: a weight for each id and for each number.
 
-use burn::nn::Linear;
+use burn::module::Initializer;
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
 use esmm_funnel_core::plugin::input::Part;
@@ -20,10 +21,12 @@ pub struct FirstOrder<B: Backend> {
     own: Vec<PartShape>,
 }
 impl FirstOrder<Bk> {
-    /// For a tower that asked for tables [`OWN_DIM`] wide.
+    /// For a tower that asked for tables [`OWN_DIM`] wide. The numbers' weights start at 0: drawn by the usual rule, those of a few numbers would
+    /// be large beside the base rate that a stage starts at.
     pub(super) fn new(shape: &StageShape, device: &Device) -> Self {
         let numbers: usize = shape.parts.iter().map(|p| p.numbers).sum();
-        let numbers = (numbers > 0).then(|| shape.head(numbers, device));
+        let numbers =
+            (numbers > 0).then(|| LinearConfig::new(numbers, 1).with_bias(false).with_initializer(Initializer::Zeros).init(device));
         Self { numbers, parts: shape.parts.clone(), own: shape.own.clone() }
     }
     /// # Shapes

@@ -43,6 +43,7 @@ pub enum Norm {
 /// A share of values to drop: at least 0, less than 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
+#[schemars(extend("minimum" = 0.0, "exclusiveMaximum" = 1.0))]
 pub struct Rate(f64);
 impl TryFrom<f64> for Rate {
     type Error = String;

@@ -11,6 +11,9 @@ const STEPS: u64 = 400;
 /// Steps of an epoch, about.
 const EPOCH: u64 = 100;
 
+/// Training rows from which one pass is enough.
+const MANY_ROWS: u64 = 200_000;
+
 /// Where the rows are, as the spec states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTable {
@@ -183,9 +186,7 @@ impl Proposal {
     }
 
     fn training(&self) -> String {
-        let rows = self.rows * 7 / 10;
-        let batch = (rows / EPOCH).next_power_of_two().clamp(32, 4096);
-        let epochs = STEPS.div_ceil(rows.div_ceil(batch).max(1)).clamp(1, 100);
+        let (batch, epochs) = steps(self.rows * 7 / 10);
         format!(
             "[embedding]\ndim = 16\noptimizer = {{ kind = \"adam\", lr = 1e-3 }}\n\n\
              [train]  # about {STEPS} steps or one epoch: a first look, not the best that can be had\n\
@@ -197,6 +198,16 @@ impl Proposal {
         let Some(entity) = &self.entity else { return String::new() };
         format!("[metrics]\ngauc_by = {}  # AUC among the rows of one, averaged, too\n", string(&entity.key))
     }
+}
+
+/// Rows of a step and passes over so many training rows. Many rows are seen once: ids that few of them share are learnt by heart in a
+/// second pass.
+fn steps(rows: u64) -> (u64, u64) {
+    if rows >= MANY_ROWS {
+        return (((rows / STEPS).next_power_of_two() / 2).clamp(32, 4096), 1);
+    }
+    let batch = (rows / EPOCH).next_power_of_two().clamp(32, 4096);
+    (batch, STEPS.div_ceil(rows.div_ceil(batch).max(1)).clamp(1, 100))
 }
 
 fn defaults() -> String {
@@ -245,6 +256,13 @@ fn count(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn training_is_long_enough_and_many_rows_are_seen_once() {
+        for (rows, expected) in [(1, (32, 100)), (700, (32, 19)), (44_800, (512, 5)), (420_000, (1024, 1)), (40_000_000, (4096, 1))] {
+            assert_eq!(steps(rows), expected, "{rows}");
+        }
+    }
 
     #[test]
     fn texts_are_toml_whatever_they_hold() {

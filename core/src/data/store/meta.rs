@@ -51,6 +51,9 @@ pub struct Meta {
     pub inputs: Vec<StoredInput>,
     /// Entities of each kind.
     pub entities: Vec<StoredEntities>,
+    /// Broken rows that were left out, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// Values of the bags, per group and bag.
     pub bag_values: Vec<Vec<u64>>,
     /// Bytes of the split column's text.

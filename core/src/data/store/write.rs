@@ -213,7 +213,7 @@ impl StoreWriter {
         fingerprint: &str,
         layout: &Layout,
         inputs: Vec<StoredInput>,
-        entities: Vec<StoredEntities>,
+        (entities, left_out): (Vec<StoredEntities>, Vec<String>),
         dictionaries: &[Dictionary],
     ) -> anyhow::Result<()> {
         let mut checksums = Checksums::new();
@@ -236,6 +236,7 @@ impl StoreWriter {
             number_runs: self.number_runs,
             inputs,
             entities,
+            left_out,
             bag_values,
             order_bytes: self.order_bytes,
             dictionary_values: dictionaries.iter().map(|d| d.values().len() as u64).collect(),

@@ -78,7 +78,7 @@ fn scoring_sees_what_training_sees() {
     let stored = all(&dataset, BatchPlan { oov_rate: 0.0, ..plan(200, Order::Sequential, 0) }).remove(0).0;
     let encoder = RawEncoder::new(Arc::new(dataset.preprocessor().clone()));
     assert_eq!(encoder.columns(), ["item", "user", "age"]);
-    let chunk = Chunk { records: table, input: 0, numbers: RowNumbers::From(2) };
+    let chunk = Chunk { records: table, input: 0, numbers: RowNumbers::From(2), broken: Vec::new() };
     let encoded = encoder.encode(&chunk, &memory(vec![rows(1)]).inputs().unwrap()[0]).unwrap();
     assert_eq!(encoded.batch.groups, stored.groups);
     assert_eq!(encoded.unknown_ids, []);

@@ -88,14 +88,14 @@ fn cells_that_are_no_time() {
     let good = text("when,day,u,click,buy\n1717171717,2024-05-31,a,1,1\n2024-05-31,,a,1,0");
     let (_keep, dataset, _) = open(&spec, &memory(vec![good]));
     let mut encoder = RawEncoder::new(Arc::new(dataset.preprocessor().clone()));
-    let chunk = Chunk { records: table, input: 0, numbers: RowNumbers::From(2) };
+    let chunk = Chunk { records: table, input: 0, numbers: RowNumbers::From(2), broken: Vec::new() };
     let input = source.inputs().unwrap().remove(0);
     let fail =
         |encoder: &RawEncoder| encoder.encode(&chunk, &input).unwrap_err().downcast_ref::<Diagnostics>().unwrap().0[0].message.clone();
     assert_eq!(fail(&encoder), day);
     encoder.show_values = true;
     assert!(fail(&encoder).ends_with("found \"soon\""));
-    let chunk = Chunk { records: text("u,day\na,2024-05-31"), input: 0, numbers: RowNumbers::From(2) };
+    let chunk = Chunk { records: text("u,day\na,2024-05-31"), input: 0, numbers: RowNumbers::From(2), broken: Vec::new() };
     let missing = encoder.encode(&chunk, &input).unwrap_err().downcast_ref::<Diagnostics>().unwrap().clone();
     assert_eq!(missing.0.iter().map(|d| d.message.as_str()).collect::<Vec<_>>(), ["column `when` is missing"]);
 }
@@ -184,7 +184,7 @@ fn scoring_without_a_column_says_which() {
     let input = memory(vec![table]).inputs().unwrap().remove(0);
     let mut fail = |csv: &str, show: bool| {
         encoder.show_values = show;
-        let chunk = Chunk { records: text(csv), input: 0, numbers: RowNumbers::From(2) };
+        let chunk = Chunk { records: text(csv), input: 0, numbers: RowNumbers::From(2), broken: Vec::new() };
         encoder.encode(&chunk, &input).unwrap_err().downcast_ref::<Diagnostics>().unwrap().0.clone()
     };
     let missing = fail("usr_id,price\na,1", false);

@@ -1,6 +1,7 @@
 //! Rows in memory → store → batches, and what must hold on the way.
 
 mod batches;
+mod entity_inputs;
 mod faults;
 mod features;
 mod splits;
@@ -34,6 +35,7 @@ impl Source for Memory {
             fingerprint: format!("v{}", self.version),
             unit: "line",
             bytes: 10,
+            entities: None,
         };
         Ok((0..self.tables.len()).map(input).collect())
     }
@@ -46,6 +48,7 @@ impl Source for Memory {
             records: table.slice(from, 7.min(table.num_rows() - from)),
             input,
             numbers: RowNumbers::From(from as u64 + 2),
+            broken: Vec::new(),
         };
         Ok(Box::new((0..self.tables[input].num_rows()).step_by(7).map(move |from| Ok(chunk(from)))))
     }

@@ -88,7 +88,7 @@ struct Files {
 }
 impl SourceSettings for Files {
     const PATH_KEYS: &'static [&'static str] = &["files"];
-    fn open(&self, _: Option<&[PathBuf]>, _: &[String]) -> anyhow::Result<SharedSource> {
+    fn open(&self, _: Option<&[PathBuf]>, _: &crate::graph::Graph) -> anyhow::Result<SharedSource> {
         anyhow::bail!("not opened in these tests")
     }
 }
@@ -104,7 +104,7 @@ struct Synthetic {
     seed: u64,
 }
 impl SourceSettings for Synthetic {
-    fn open(&self, _: Option<&[PathBuf]>, _: &[String]) -> anyhow::Result<SharedSource> {
+    fn open(&self, _: Option<&[PathBuf]>, _: &crate::graph::Graph) -> anyhow::Result<SharedSource> {
         anyhow::bail!("not opened in these tests")
     }
 }

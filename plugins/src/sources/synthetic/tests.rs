@@ -2,6 +2,7 @@ use super::*;
 use arrow::array::{Array, AsArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Float32Type, Int64Type, UInt8Type};
+use esmm_funnel_core::graph::Node;
 use std::collections::BTreeMap;
 
 fn stages(names: &[&str]) -> Vec<String> {
@@ -25,11 +26,26 @@ fn toml_settings(text: &str) -> anyhow::Result<Synthetic> {
     }
     registry::decode(&table)
 }
-fn opened(settings: &Synthetic, names: &[&str]) -> SyntheticSource {
-    let stages = stages(names);
-    settings.open(None, &stages).unwrap();
-    let graph = graph_of(&stages, &settings.after, &settings.labels).unwrap();
-    let (rates, columns) = (settings.rates_of(&stages).unwrap(), Column::all(&graph));
+/// A graph of stages written as `name`, `name:parent`, `name:parent!unless`, any with `=label` behind it. Without a parent a stage follows the
+/// one before it; the empty parent is the row.
+fn graph(stages: &[&str]) -> Graph {
+    let mut nodes: Vec<Node> = Vec::new();
+    for (i, stage) in stages.iter().enumerate() {
+        let (path, label) = stage.split_once('=').map_or((*stage, None), |(path, label)| (path, Some(label)));
+        let (name, after) = path.split_once(':').map_or((path, None), |(name, after)| (name, Some(after)));
+        let at = |name: &str| nodes.iter().position(|n| n.name == name);
+        let (parent, unless) = match after.map(|a| a.split_once('!').map_or((a, None), |(p, u)| (p, Some(u)))) {
+            None => (i.checked_sub(1), None),
+            Some((parent, unless)) => (at(parent), unless.and_then(at)),
+        };
+        nodes.push(Node { name: name.into(), label: label.unwrap_or(name).into(), parent, unless });
+    }
+    Graph::new("row".into(), nodes, Vec::new())
+}
+fn opened(settings: &Synthetic, stages: &[&str]) -> SyntheticSource {
+    let graph = graph(stages);
+    settings.open(None, &graph).unwrap();
+    let (rates, columns) = (settings.rates_of(&graph).unwrap(), Column::all(&graph));
     SyntheticSource { settings: settings.clone(), graph: Arc::new(graph), rates, columns, world: Arc::default() }
 }
 fn read(source: &SyntheticSource, columns: &[&str], chunk_rows: u64) -> RecordBatch {
@@ -98,7 +114,7 @@ fn rows_depend_on_the_settings_and_not_on_how_they_are_read() {
 
 #[test]
 fn chunks_have_the_schema_that_was_promised_and_count_rows_from_one() {
-    let source = settings("rows = 40000; users = 300; items = 200").open(None, &stages(&["click"])).unwrap();
+    let source = settings("rows = 40000; users = 300; items = 200").open(None, &graph(&["click"])).unwrap();
     let schema = source.schema().unwrap();
     let names: Vec<_> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let mut next = 1;
@@ -189,17 +205,9 @@ fn longer_chains_nest_and_position_turns_round() {
 }
 
 /// Click, then cart or not, then a purchase on either way under one label.
-const BRANCHES: [&str; 4] = ["click", "cart", "buy_after_cart", "buy_direct"];
+const BRANCHES: [&str; 4] = ["click", "cart", "buy_after_cart=buy", "buy_direct:click!cart=buy"];
 fn branches(rows: u64) -> Synthetic {
-    let follows = Follows::Complement { stage: "click".into(), unless: "cart".into() };
-    let shared = ["buy_after_cart", "buy_direct"].map(|s| (s.to_owned(), "buy".to_owned()));
-    Synthetic {
-        rows,
-        rates: vec![0.2, 0.3, 0.4, 0.1],
-        after: [("buy_direct".to_owned(), follows)].into(),
-        labels: shared.into(),
-        ..Synthetic::default()
-    }
+    Synthetic { rows, rates: vec![0.2, 0.3, 0.4, 0.1], ..Synthetic::default() }
 }
 
 #[test]
@@ -222,43 +230,31 @@ fn branches_exclude_each_other_and_share_a_label() {
     let unclicked: Vec<_> = click.iter().map(|c| !c).collect();
     assert!(rate(&buy, &unclicked) == 0.0);
     // Branches move labels and intercepts, never features.
-    let chain = all(&opened(&Synthetic { after: BTreeMap::new(), labels: BTreeMap::new(), ..branches(200_000) }, &BRANCHES));
+    let chain = all(&opened(&branches(200_000), &["click", "cart", "buy_after_cart", "buy_direct"]));
     assert_eq!(floats(&batch, "truth.p.cart"), floats(&chain, "truth.p.cart"));
     assert_eq!(ids(&batch, "item_id"), ids(&chain, "item_id"));
 }
 
 /// Two levels of branches, and two stages besides that follow the row and the first one.
-fn nested() -> (Vec<&'static str>, Synthetic) {
-    let stage = |s: &str| Follows::Stage(s.into());
-    let complement = |s: &str, u: &str| Follows::Complement { stage: s.into(), unless: u.into() };
-    let after = [
-        ("skim", complement("click", "look")),
-        ("cart_look", stage("look")),
-        ("cart_skim", stage("skim")),
-        ("buy_look_cart", stage("cart_look")),
-        ("buy_look", complement("look", "cart_look")),
-        ("buy_skim_cart", stage("cart_skim")),
-        ("buy_skim", complement("skim", "cart_skim")),
-        ("hide", complement("", "click")),
-        ("wish", stage("click")),
-    ];
-    let names =
-        vec!["click", "look", "skim", "cart_look", "cart_skim", "buy_look_cart", "buy_look", "buy_skim_cart", "buy_skim", "hide", "wish"];
-    let shared = names.iter().filter(|n| n.starts_with("buy")).map(|n| ((*n).to_owned(), "buy".to_owned()));
-    let settings = Synthetic {
-        rows: 100_000,
-        rates: vec![0.4, 0.4, 0.5, 0.4, 0.3, 0.5, 0.3, 0.6, 0.2, 0.1, 0.3],
-        after: after.into_iter().map(|(name, follows)| (name.to_owned(), follows)).collect(),
-        labels: shared.collect(),
-        ..Synthetic::default()
-    };
-    (names, settings)
-}
+const NESTED: [&str; 11] = [
+    "click",
+    "look",
+    "skim:click!look",
+    "cart_look:look",
+    "cart_skim:skim",
+    "buy_look_cart:cart_look=buy",
+    "buy_look:look!cart_look=buy",
+    "buy_skim_cart:cart_skim=buy",
+    "buy_skim:skim!cart_skim=buy",
+    "hide:!click",
+    "wish:click",
+];
 
 #[test]
 fn any_graph_reads_back_as_it_was_drawn() {
-    let (names, settings) = nested();
-    let source = opened(&settings, &names);
+    let rates = vec![0.4, 0.4, 0.5, 0.4, 0.3, 0.5, 0.3, 0.6, 0.2, 0.1, 0.3];
+    let settings = Synthetic { rows: 100_000, rates, ..Synthetic::default() };
+    let source = opened(&settings, &NESTED);
     let (batch, graph) = (all(&source), &source.graph);
     let labels: Vec<Vec<u8>> = graph.nodes.iter().map(|n| flags(&batch, &n.label).into_iter().map(u8::from).collect()).collect();
     let read = graph.flags(&labels);
@@ -281,29 +277,14 @@ fn any_graph_reads_back_as_it_was_drawn() {
 
 #[test]
 fn bad_graphs_are_refused() {
-    let stage = |s: &str| Follows::Stage(s.into());
-    let complement = |s: &str, u: &str| Follows::Complement { stage: s.into(), unless: u.into() };
-    let named = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<BTreeMap<_, _>>();
-    for (after, labels, expected) in [
-        (Some(("by", stage("click"))), &[][..], "`after`: there is no stage `by`; the stages are click, cart, buy_after_cart, buy_direct"),
-        (Some(("cart", stage("buy_direct"))), &[], "`after`: stage `cart` follows `buy_direct`, which is not one of the stages before it"),
-        (Some(("cart", stage("clik"))), &[], "`after`: stage `cart` follows `clik`, which is not one of the stages before it"),
+    for (stages, expected) in [
         (
-            Some(("buy_direct", complement("click", "buy_after_cart"))),
-            &[],
-            "`after`: stage `buy_direct` follows `click` unless `buy_after_cart`, which must be a stage before it that follows `click` too, without an `unless`",
+            ["click", "cart", "buy_after_cart=buy", "buy_direct:click=buy"],
+            "stages `buy_after_cart` and `buy_direct` share the label `buy`, but one row can reach both or pass from one's path into the other's",
         ),
-        (None, &[("by", "buy")], "`labels`: there is no stage `by`; the stages are click, cart, buy_after_cart, buy_direct"),
-        (
-            None,
-            &[("buy_after_cart", "buy"), ("buy_direct", "buy")],
-            "`labels`: stages `buy_after_cart` and `buy_direct` share the label `buy`, but one row can reach both or pass from one's path into the other's",
-        ),
-        (None, &[("cart", "day")], "stage `day` has the name of another column of the synthetic source"),
+        (["click", "cart=day", "buy", "again"], "stage `day` has the name of another column of the synthetic source"),
     ] {
-        let after = after.into_iter().map(|(s, f)| (s.to_owned(), f)).collect();
-        let settings = Synthetic { after, labels: named(labels), ..Synthetic::default() };
-        assert_eq!(settings.open(None, &stages(&BRANCHES)).err().unwrap().to_string(), expected);
+        assert_eq!(Synthetic::default().open(None, &graph(&stages)).err().unwrap().to_string(), expected);
     }
 }
 
@@ -324,10 +305,10 @@ fn bad_settings_are_refused() {
         ("", &["click", "day"], "stage `day` has the name of another column of the synthetic source"),
         ("", &["click", "click"], "stage `click` has the name of another column of the synthetic source"),
     ] {
-        let error = settings(text).open(None, &stages(names)).err().unwrap().to_string();
+        let error = settings(text).open(None, &graph(names)).err().unwrap().to_string();
         assert_eq!(error, expected);
     }
-    let error = Synthetic::default().open(Some(&[]), &stages(&["click"])).err().unwrap().to_string();
+    let error = Synthetic::default().open(Some(&[]), &graph(&["click"])).err().unwrap().to_string();
     assert_eq!(error, "a synthetic source has no files");
     assert!(toml_settings("rowz = 3").is_err());
     // The smallest and the flattest worlds are worlds.
