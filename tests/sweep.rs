@@ -210,3 +210,21 @@ fn without_valid_rows_nothing_can_be_chosen() {
     let message = t.fails(&format!("sweep {} {SMALL} {split} {search} --repeat 1 --out out -q", specs(&["base"])));
     says(&message, &["`purchase.conditional.auc` on valid is undefined for every value", "--search-by"]);
 }
+
+#[test]
+fn raw_files_of_ali_ccp_take_one_line_and_a_folder() {
+    let t = Sandbox::new();
+    t.ok("synth aliccp --rows 6000 --test-rows 2000 --click-rate 0.3 --buy-rate 0.3 --vocab-scale 0.01 --history-scale 0.05 --out raw");
+    for name in ["base", "aliccp", "paper/common", "paper/base", "paper/division", "paper/esmm"] {
+        let text = fs::read_to_string(format!("{PROJECT}/configs/{name}.toml")).unwrap();
+        t.write(&format!("mine/{name}.toml"), text.replace("extends = \"data.toml\"", "extends = \"../aliccp.toml\""));
+    }
+    let small = "--set defaults.tower.hidden=[8] --set embedding.dim=4 --set train.batch_rows=100";
+    let methods = "mine/paper/base.toml mine/paper/division.toml mine/paper/esmm.toml";
+    t.ok(&format!("sweep {methods} --set data.source.dir=raw {small} --repeat 1 --out out -q"));
+    let table = t.json("out/table.json");
+    assert_eq!(table["rows"]["test"], 2000);
+    for name in ["base", "division", "esmm"] {
+        assert!(figure(&table, name, 0, "purchase.shared.auc") > 0.4, "{name}");
+    }
+}
