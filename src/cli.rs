@@ -61,6 +61,8 @@ pub enum Format {
 pub enum Command {
     /// Train a funnel and evaluate it.
     Run(RunArgs),
+    /// Train several specs with several seeds, and compare them in a table.
+    Sweep(SweepArgs),
     /// Go on with a run that was stopped.
     Resume(ResumeArgs),
     /// Check a spec and say what it means and what it will cost.
@@ -132,6 +134,36 @@ pub struct RunArgs {
     /// Exit with 1 if this holds on test, e.g. `purchase.full.auc<0.70`.
     #[arg(long = "fail-if", value_name = "EXPR")]
     pub fail_if: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// Specs of the same stages; each is called by its file's name. The others are compared with the first.
+    #[arg(required = true)]
+    pub specs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub set: SetArgs,
+    /// Train each spec N times, with seeds that count up.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub repeat: u32,
+    /// The first seed [default: `train.seed` of the first spec].
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Choose a setting of one spec on valid, with the first seed, e.g. `aman:objective.outside_rate=0.1,0.2,0.5,1.0`.
+    #[arg(long, value_name = "NAME:KEY=V1,V2")]
+    pub search: Vec<String>,
+    /// What settles a search [default: `<last stage>.conditional.auc`].
+    #[arg(long, value_name = "METRIC")]
+    pub search_by: Option<String>,
+    /// Published figures to show beside, JSON; see `configs/paper/published.json`.
+    #[arg(long, value_name = "FILE")]
+    pub beside: Option<PathBuf>,
+    /// `auto` takes CUDA where it can be had.
+    #[arg(long, default_value_t = DeviceChoice::Auto, value_name = "auto|cpu|cuda:N")]
+    pub device: DeviceChoice,
+    /// The folder of runs and table; what is finished in it is not done again [default: runs/<funnel>/sweep].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,6 @@ use crate::ui::{Ui, count};
 use anyhow::Result;
 use esmm_funnel_core::data::PrepareProgress;
 use esmm_funnel_core::metrics::auc;
-use esmm_funnel_core::model::StepInput;
 use esmm_funnel_core::train::events::{Event, Observer, StepEvent};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
@@ -32,7 +31,7 @@ pub struct TrainProgress<'a> {
     window: VecDeque<Window>,
     window_rows: usize,
 }
-/// Conditional logits and labels of a batch, per stage, on the rows of the stage's space.
+/// Logarithms of conditional probabilities, and labels, of a batch, per stage, on the rows of the stage's space.
 struct Window(Vec<(Vec<f64>, Vec<u8>)>, usize);
 
 impl<'a> TrainProgress<'a> {
@@ -46,7 +45,7 @@ impl<'a> TrainProgress<'a> {
         self.rows += event.input.batch.size as u64;
         let loss: f64 = event.terms.iter().map(|t| t.value).sum();
         self.loss = if self.loss.is_nan() { loss } else { 0.98 * self.loss + 0.02 * loss };
-        self.remember(event.input, event.logits);
+        self.remember(event);
         if self.bar.is_none() && self.ui.live && !self.ui.quiet {
             let bar = self.ui.bars.add(ProgressBar::new(event.total_steps));
             bar.set_style(style("epoch {prefix} {bar:24} {percent:>3}%  {msg}"));
@@ -82,15 +81,18 @@ impl<'a> TrainProgress<'a> {
         line + &format!("  eta {}:{:02}", left / 60, left % 60)
     }
 
-    fn remember(&mut self, input: &StepInput<'_>, logits: &[Vec<f32>]) {
-        let size = input.batch.size;
-        let stages = logits
+    fn remember(&mut self, event: &StepEvent<'_>) {
+        let (input, size) = (event.input, event.input.batch.size);
+        let logits: Vec<&[f32]> = event.logits.iter().map(Vec::as_slice).collect();
+        let composed = event.graph.compose(&logits);
+        let stages = composed
+            .conditional
             .iter()
             .zip(&input.flags.in_space)
             .zip(&input.flags.reached)
-            .map(|((z, space), reached)| {
+            .map(|((p, space), reached)| {
                 let inside = (0..size).filter(|r| space[*r]);
-                inside.map(|r| (f64::from(z[r]), reached[r])).unzip()
+                inside.map(|r| (p.log_p[r], reached[r])).unzip()
             })
             .collect();
         self.window.push_back(Window(stages, size));

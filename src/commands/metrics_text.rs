@@ -34,6 +34,9 @@ pub fn metrics_text(evaluation: &Evaluation) -> String {
         if let Some(reason) = &s.auc_reason {
             text += &format!("auc of {stage} ({space}) is undefined: {reason}\n");
         }
+        if let Some(reason) = &s.logloss_reason {
+            text += &format!("log loss of {stage} ({space}) is undefined: {reason}\n");
+        }
     }
     text
 }

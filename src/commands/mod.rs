@@ -14,6 +14,7 @@ mod prepare;
 mod resume;
 mod run;
 mod schema;
+mod sweep;
 mod synth;
 
 use crate::STOP;
@@ -40,6 +41,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => run::run(&args, &global, ui),
+        Command::Sweep(args) => sweep::run(&args, &global, ui),
         Command::Resume(args) => resume::run(&args, &global, ui),
         Command::Check(args) => check::run(&args, &global, ui),
         Command::Init(args) => init::run(&args, ui),

@@ -1,7 +1,7 @@
 //! Composition on the host, in f64 and log space: logits → conditional and full-space probabilities. What scoring uses; training composes
 //! the same events as tensors.
 
-use super::{Event, Graph};
+use super::{Composition, Event, Graph};
 use rayon::prelude::*;
 
 /// `ln p` and `ln(1 − p)`, each `[N]` and each exact: neither is computed from the other.
@@ -38,6 +38,11 @@ pub fn log_sum_exp(terms: &[f64]) -> f64 {
     largest + terms.iter().map(|t| (t - largest).exp()).sum::<f64>().ln()
 }
 
+/// `ln(1 − exp(x))`: NaN where `exp(x)` exceeds 1.
+fn log_complement(x: f64) -> f64 {
+    if x > -std::f64::consts::LN_2 { (-x.exp_m1()).ln() } else { (-x.exp()).ln_1p() }
+}
+
 /// `ln P` of a union of disjoint events, from each stage's `(ln p, ln(1 − p))`.
 fn union(events: &[Event], pairs: &[(f64, f64)], terms: &mut Vec<f64>) -> f64 {
     let of = |event: &Event| event.iter().map(|s| if s.reached { pairs[s.stage].0 } else { pairs[s.stage].1 }).sum::<f64>();
@@ -71,7 +76,19 @@ impl Graph {
             let p = f64::from(p[stage][row]);
             (p.ln(), (-p).ln_1p())
         };
-        self.compose_with(p.first().map_or(0, |p| p.len()), &pairs)
+        self.composed_by(Composition::Product).compose_with(p.first().map_or(0, |p| p.len()), &pairs)
+    }
+
+    /// A stage's conditional `(ln p, ln(1 − p))`, from what the towers give. A quotient has no other sides to be the sum of; where it exceeds
+    /// 1, `ln(1 − p)` is NaN.
+    fn conditional(&self, stage: usize, towers: &[(f64, f64)]) -> (f64, f64) {
+        match (self.composition, self.nodes[stage].parent) {
+            (Composition::Quotient, Some(parent)) => {
+                let log_p = towers[stage].0 - towers[parent].0;
+                (log_p, log_complement(log_p))
+            }
+            _ => towers[stage],
+        }
     }
 
     fn compose_with(&self, rows: usize, pair: &(dyn Fn(usize, usize) -> (f64, f64) + Sync)) -> Composed {
@@ -85,8 +102,9 @@ impl Graph {
                 for row in chunk * ROWS..rows.min((chunk + 1) * ROWS) {
                     for (stage, column) in out.conditional.iter_mut().enumerate() {
                         pairs[stage] = pair(row, stage);
-                        column.log_p.push(pairs[stage].0);
-                        column.log_not_p.push(pairs[stage].1);
+                        let (log_p, log_not_p) = self.conditional(stage, &pairs);
+                        column.log_p.push(log_p);
+                        column.log_not_p.push(log_not_p);
                     }
                     for (target, column) in self.targets.iter().zip(&mut out.targets) {
                         column.log_p.push(union(&target.yes, &pairs, &mut terms));
@@ -207,5 +225,33 @@ mod tests {
             assert!((c.log_p[0] - (ls(z[0]) + ls(z[1]) + ls(z[2]))).abs() < 1e-9 && (c.log_not_p[0] - no).abs() < 1e-12);
             assert!(c.log_p[0].is_finite() && c.log_not_p[0].is_finite());
         }
+    }
+
+    #[test]
+    fn quotients_are_of_full_space_probabilities() {
+        let node = |name: &str, parent| Node { name: name.into(), label: name.into(), parent, unless: None };
+        let chain = Graph::new("row".into(), vec![node("a", None), node("b", Some(0)), node("c", Some(1))], vec![]);
+        let graph = chain.composed_by(Composition::Quotient);
+        let p = |z: f64| 1.0 / (1.0 + (-z).exp());
+        let z = [0.4, -1.5, -0.3];
+        let composed = compose_row(&graph, &z);
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} against {expected}");
+        for (stage, z) in z.iter().enumerate() {
+            close(composed.targets[stage].log_p[0].exp(), p(*z));
+            close(composed.targets[stage].log_not_p[0].exp(), 1.0 - p(*z));
+        }
+        close(composed.conditional[0].log_p[0].exp(), p(z[0]));
+        let quotient = p(z[1]) / p(z[0]);
+        close(composed.conditional[1].log_p[0].exp(), quotient);
+        close(composed.conditional[1].log_not_p[0].exp(), 1.0 - quotient);
+        // More than 1: its logarithm is above 0, and it has no complement.
+        close(composed.conditional[2].log_p[0].exp(), p(z[2]) / p(z[1]));
+        assert!(composed.conditional[2].log_p[0] > 0.0 && composed.conditional[2].log_not_p[0].is_nan());
+        // Known truth is of conditional probabilities, however the model composes.
+        let truth: [&[f32]; 3] = [&[0.5], &[0.25], &[0.125]];
+        assert_eq!(graph.compose_probabilities(&truth), chain.compose_probabilities(&truth));
+        assert_eq!(graph.tower_rates(&[0.5, 0.25, 0.5]), [0.5, 0.125, 0.0625]);
+        assert_eq!(chain.tower_rates(&[0.5, 0.25, 0.5]), [0.5, 0.25, 0.5]);
+        assert_eq!(graph.composed_by(Composition::Product), chain);
     }
 }

@@ -8,6 +8,7 @@ pub mod compose;
 pub mod draw;
 pub mod words;
 
+pub use crate::spec::Composition;
 use crate::spec::{After, Spec};
 
 /// One decision on a path.
@@ -66,6 +67,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Stages, then outcomes.
     pub targets: Vec<Target>,
+    /// What a stage's logit stands for.
+    pub composition: Composition,
     /// Per stage: whether another one has the same label column.
     shared: Vec<bool>,
 }
@@ -87,15 +90,29 @@ impl Graph {
             })
             .collect();
         let outcomes = spec.outcomes.iter().map(|o| (o.name.clone(), o.any_of.iter().filter_map(|s| at(s)).collect())).collect();
-        Self::new(spec.funnel.row.clone(), nodes, outcomes)
+        Self::new(spec.funnel.row.clone(), nodes, outcomes).composed_by(spec.funnel.composition)
     }
 
-    /// Of nodes in topological order, and outcomes as name and stages.
+    /// The same stages and outcomes, composed in another way.
+    #[must_use]
+    pub fn composed_by(&self, composition: Composition) -> Self {
+        let outcomes = self.targets[self.len()..].iter().map(|t| (t.name.clone(), t.stages.clone())).collect();
+        let mut graph = Self::new(self.row.clone(), self.nodes.clone(), outcomes);
+        if composition == Composition::Quotient {
+            for (stage, target) in graph.targets[..self.nodes.len()].iter_mut().enumerate() {
+                (target.yes, target.no) = (vec![vec![Step { stage, reached: true }]], vec![vec![Step { stage, reached: false }]]);
+            }
+            graph.composition = composition;
+        }
+        graph
+    }
+
+    /// Of nodes in topological order, and outcomes as name and stages; composed by product.
     #[must_use]
     pub fn new(row: String, nodes: Vec<Node>, outcomes: Vec<(String, Vec<usize>)>) -> Self {
         let singles = nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), vec![i])).collect::<Vec<_>>();
         let shared = nodes.iter().map(|n| nodes.iter().filter(|m| m.label == n.label).count() > 1).collect();
-        let mut graph = Self { row, nodes, targets: Vec::new(), shared };
+        let mut graph = Self { row, nodes, targets: Vec::new(), composition: Composition::Product, shared };
         graph.targets = singles
             .into_iter()
             .chain(outcomes)
@@ -118,6 +135,16 @@ impl Graph {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// The rate that each stage's tower predicts on average, from the stages' conditional rates.
+    #[must_use]
+    pub fn tower_rates(&self, conditional: &[f64]) -> Vec<f64> {
+        let full = |stage: usize| self.path(stage).iter().map(|s| conditional[s.stage]).product();
+        match self.composition {
+            Composition::Product => conditional.to_vec(),
+            Composition::Quotient => (0..self.len()).map(full).collect(),
+        }
     }
 
     /// The decisions that lead to a stage, the stage's own included.

@@ -1,6 +1,6 @@
 //! The graph in words and equations, for people: what `check` prints, and the names of prediction columns.
 
-use super::{Graph, Step};
+use super::{Composition, Graph, Step};
 
 /// What a stage or an outcome is, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +31,14 @@ pub fn describe(graph: &Graph) -> Vec<TargetWords> {
             let columns = columns(graph, i);
             if i < graph.len() {
                 let path = graph.path(i);
-                let (before, factors) = (&path[..path.len() - 1], path.iter().map(|s| factor(graph, s)).collect::<Vec<_>>());
+                let before = &path[..path.len() - 1];
                 let conditions: Vec<String> = before.iter().map(|s| condition(graph, s)).collect();
                 TargetWords {
                     name: target.name.clone(),
                     is_outcome: false,
                     space: if conditions.is_empty() { everything.clone() } else { format!("rows where {}", conditions.join(" and ")) },
                     label: reached(graph, i),
-                    equation: format!("P({}) = {}", target.name, factors.join(" · ")),
+                    equation: equation(graph, i),
                     columns,
                 }
             } else {
@@ -81,6 +81,23 @@ fn reached(graph: &Graph, stage: usize) -> String {
     let parts: Vec<String> = before.iter().chain(own).rev().map(|s| condition(graph, s)).collect();
     let (not, yes): (Vec<String>, Vec<String>) = parts.into_iter().partition(|p| p.starts_with("not "));
     yes.into_iter().chain(not).collect::<Vec<_>>().join(" and ")
+}
+
+/// A stage's probability from the towers' logits.
+fn equation(graph: &Graph, stage: usize) -> String {
+    let node = &graph.nodes[stage];
+    let name = &node.name;
+    match (graph.composition, node.parent) {
+        (Composition::Product, _) => {
+            let factors: Vec<String> = graph.path(stage).iter().map(|s| factor(graph, s)).collect();
+            format!("P({name}) = {}", factors.join(" · "))
+        }
+        (Composition::Quotient, None) => format!("P({name}) = σ(z_{name})"),
+        (Composition::Quotient, Some(parent)) => {
+            let parent = &graph.nodes[parent].name;
+            format!("P({name}) = σ(z_{name}); P({name} | {parent}) = σ(z_{name}) / σ(z_{parent}), which may exceed 1")
+        }
+    }
 }
 
 fn factor(graph: &Graph, step: &Step) -> String {
@@ -142,6 +159,16 @@ mod tests {
             )
         );
         assert!(words[4].is_outcome && !words[3].is_outcome);
+    }
+
+    #[test]
+    fn quotients_in_words() {
+        let node = |name: &str, parent| Node { name: name.into(), label: name.into(), parent, unless: None };
+        let graph = Graph::new("impression".into(), vec![node("click", None), node("buy", Some(0))], vec![]);
+        let words = describe(&graph.composed_by(Composition::Quotient));
+        assert_eq!(words[0].equation, "P(click) = σ(z_click)");
+        assert_eq!(words[1].equation, "P(buy) = σ(z_buy); P(buy | click) = σ(z_buy) / σ(z_click), which may exceed 1");
+        assert_eq!(words[1].space, "rows where click = 1");
     }
 
     #[test]

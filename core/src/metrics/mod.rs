@@ -5,11 +5,15 @@
 mod basic;
 mod evaluation;
 mod expectation;
+mod paired;
 mod scores;
+mod shared;
 mod summary;
 
 pub use basic::{Undefined, auc, ece, gauc, log_loss, normalised_entropy, pcoc};
 pub use evaluation::{Evaluation, is_better, mean_std};
 pub use expectation::Expectation;
+pub use paired::{Paired, paired};
 pub use scores::{Scores, evaluate};
+pub use shared::{OtherRows, shared_auc};
 pub use summary::{Column, Summary, summarise};

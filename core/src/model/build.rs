@@ -5,7 +5,7 @@ use super::{Mask, Model, Owner, StageTower, TableSet};
 use crate::data::Fields;
 use crate::device::Device;
 use crate::embedding::{Columns, Tables};
-use crate::graph::Graph;
+use crate::graph::{Composition, Graph};
 use crate::plugin::module::seeded;
 use crate::plugin::registry::{self, Kind};
 use crate::plugin::tower::DynTower;
@@ -107,9 +107,10 @@ impl Model {
         }
         drop(drawing);
 
+        let rates = graph.tower_rates(base_rates);
         let biases = planned.iter().map(|p| match p.start {
-            None => initial_bias(&spec.stages[p.stage].init_bias, base_rates[p.stage]),
-            Some(start) => initial_extra_bias(start, base_rates[p.stage]),
+            None => initial_bias(&spec.stages[p.stage].init_bias, rates[p.stage]),
+            Some(start) => initial_extra_bias(start, rates[p.stage]),
         });
         Ok(Self {
             biases: biases.collect(),
@@ -195,7 +196,15 @@ fn objective(spec: &Spec, graph: &Graph) -> Result<Box<dyn Objective>> {
     let Build::Objective(objective) = plugin(Kind::Objective, &spec.objective)?.build else {
         bail!("`{}` is not an objective", spec.objective.kind)
     };
-    (objective.build)(&spec.objective.settings, graph).with_context(|| format!("objective `{}`", spec.objective.kind))
+    let kind = &spec.objective.kind;
+    let built = (objective.build)(&spec.objective.settings, graph).with_context(|| format!("objective `{kind}`"))?;
+    if graph.composition == Composition::Quotient && !built.is_full_space() {
+        bail!(
+            "objective `{kind}` trains conditional probabilities, and with `funnel.composition = \"quotient\"` a tower's logit is of the \
+             full-space probability; take `objective.kind = \"entire_space\"`"
+        );
+    }
+    Ok(built)
 }
 
 fn plugin(kind: Kind, component: &Component) -> Result<&'static registry::Plugin> {

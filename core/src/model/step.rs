@@ -152,7 +152,7 @@ impl Model {
         let networks: Vec<&dyn DynTower> = self.towers.iter().map(|t| &*t.network).collect();
         let outputs = self.run_towers(&networks, &mut inputs, input.batch.size, |hidden| cut(hidden.inner()), Tensor::from_inner)?;
 
-        let head = self.head(input, &outputs)?;
+        let head = self.head(input, &outputs, noise)?;
         let biases = head.dz.iter().map(|d| d.clone().sum().into_scalar()).collect();
         let (towers, back) = self.back_through_towers(outputs, head.dz, &inputs)?;
 
@@ -187,7 +187,7 @@ impl Model {
     }
 
     /// Head graph: the loss, and its gradient by every tower's logits.
-    fn head(&self, input: &StepInput<'_>, outputs: &[StageOutput]) -> Result<HeadGradients> {
+    fn head(&self, input: &StepInput<'_>, outputs: &[StageOutput], noise: Noise) -> Result<HeadGradients> {
         let heads: Vec<Tensor<Bk, 1>> =
             outputs.iter().zip(&self.biases).map(|(o, bias)| cut(o.logit.clone().inner().add_scalar(*bias))).collect();
         let parameters: Vec<Tensor<Bk, 1>> = self.objective_parameters.iter().map(|p| vector(vec![*p], self).require_grad()).collect();
@@ -205,6 +205,8 @@ impl Model {
             in_space: &in_space,
             target_weights: &self.target_weights,
             row_weights: row_weights.as_ref(),
+            // A stream of its own: the towers' are numbered from 0.
+            noise: Noise(mix(noise.0 ^ mix(u64::MAX))),
         });
         let read = |name: &str, value: &Tensor<Bk, 1>| TermValue { name: name.into(), value: f64::from(value.clone().into_scalar()) };
         let values = terms.iter().map(|t| read(&t.name, &t.value)).collect();

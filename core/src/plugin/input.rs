@@ -295,6 +295,14 @@ impl StageInput {
 /// A stream of random numbers for one stage and step: the same for the same seed, whatever else runs beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Noise(pub u64);
+impl Noise {
+    /// Whether `row` of `stream` is drawn, which it is with probability `rate`.
+    #[must_use]
+    pub fn draws(self, stream: usize, row: usize, rate: f64) -> bool {
+        let random = mix(mix(self.0 ^ mix(stream as u64)) ^ row as u64);
+        ((random >> 11) as f64) < rate * 2f64.powi(53)
+    }
+}
 
 /// What a tower gives.
 #[derive(Debug, Clone)]

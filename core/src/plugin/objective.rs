@@ -2,6 +2,7 @@
 //!
 //! The head is small, `[B]` per stage, so an objective works on plain tensors with autodiff; its graph ends at the logits.
 
+use super::input::Noise;
 use super::registry::{self, Settings};
 use crate::device::Bk;
 use crate::graph::{Event, Graph, Step};
@@ -27,6 +28,8 @@ pub struct Head<'a> {
     pub target_weights: &'a [f64],
     /// `[B]`: row weights.
     pub row_weights: Option<&'a Tensor<Bk, 1>>,
+    /// What is drawn at random depends on it: the run's seed and the step.
+    pub noise: Noise,
 }
 
 /// What an objective makes of a batch.
@@ -153,15 +156,26 @@ impl Head<'_> {
         let y = self.reached[target].clone();
         (y.clone() * self.log_p(target) + y.neg().add_scalar(1.0) * self.log_not_p(target)).neg()
     }
-    /// Mean of `values · row weight` over the rows where `space` is 1, times `weight`; `[1]`, 0 where there is no such row.
+    /// `Σ c·value·row weight / Σ c`, `[1]`, where a row counts `c` times, 0 or at least once; 0 where no row counts.
+    ///
+    /// # Shapes
+    /// `values` and `counts` are `[B]`.
     #[must_use]
-    pub fn mean_over(&self, values: Tensor<Bk, 1>, space: Tensor<Bk, 1>, weight: f64) -> Tensor<Bk, 1> {
-        let rows = space.clone().sum().clamp_min(1.0);
+    pub fn mean_of_counted(&self, values: Tensor<Bk, 1>, counts: Tensor<Bk, 1>) -> Tensor<Bk, 1> {
+        let total = counts.clone().sum().clamp_min(1.0);
         let values = match self.row_weights {
-            None => values * space,
-            Some(w) => values * w.clone() * space,
+            None => values * counts,
+            Some(w) => values * w.clone() * counts,
         };
-        (values.sum() / rows).mul_scalar(weight)
+        values.sum() / total
+    }
+    /// `[B]`: 1 for each row that is drawn, else 0. A row is drawn with probability `rate`, by its place in the batch, the step, the run's seed
+    /// and `stream`, and by nothing else: what is drawn at one rate is also drawn at a higher one.
+    #[must_use]
+    pub fn draw(&self, stream: usize, rate: f64) -> Tensor<Bk, 1> {
+        let (rows, device) = (self.logits[0].dims()[0], self.logits[0].clone().inner().device());
+        let drawn: Vec<f32> = (0..rows).map(|row| f32::from(u8::from(self.noise.draws(stream, row, rate)))).collect();
+        Tensor::from_inner(Tensor::from_data(TensorData::new(drawn, [rows]), &device))
     }
     /// Mean over all rows of `values · row weight`, times `weight`; `[1]`.
     #[must_use]
@@ -197,6 +211,11 @@ pub trait Objective: Send + Sync {
     }
     /// The loss of a batch.
     fn loss(&self, head: &Head<'_>) -> Loss;
+    /// Whether its loss is of the targets' full-space probabilities alone, so that towers whose logit is that probability's can be trained by
+    /// it (`funnel.composition = "quotient"`).
+    fn is_full_space(&self) -> bool {
+        false
+    }
     /// What they are, for `check`, in the same order.
     fn describe(&self, graph: &Graph) -> Vec<LossWords>;
 }
@@ -277,6 +296,7 @@ mod tests {
                     row_weights: None,
                     extra: &[],
                     parameters: &[],
+                    noise: Noise(0),
                 };
                 let y = if std::ptr::eq(events, &raw const target.yes) { head.log_p(i) } else { head.log_not_p(i) };
                 let found: Vec<f32> = y.clone().into_data().to_vec().unwrap();
@@ -310,6 +330,7 @@ mod tests {
                     row_weights: None,
                     extra: &[],
                     parameters: &[],
+                    noise: Noise(0),
                 };
                 for y in [head.log_p(1), head.log_not_p(1)] {
                     assert!(y.clone().into_scalar().is_finite());

@@ -1,5 +1,6 @@
 //! What the loop tells those who watch it.
 
+use crate::graph::Graph;
 use crate::metrics::Evaluation;
 use crate::model::{StepInput, TermValue};
 use anyhow::Result;
@@ -40,6 +41,8 @@ pub struct StepEvent<'a> {
     pub epoch: u64,
     /// Epochs planned.
     pub epochs: u64,
+    /// The funnel.
+    pub graph: &'a Graph,
     /// Names of the stages.
     pub names: &'a [String],
     /// The rows.

@@ -96,6 +96,7 @@ impl Fit<'_> {
                     total_steps,
                     epoch,
                     epochs,
+                    graph: &self.trainer.model.graph,
                     names: &names,
                     input: &input,
                     terms: &report.terms,

@@ -76,6 +76,8 @@ impl LoadedData {
 pub fn load_data(spec: &Spec, options: &SessionOptions<'_>) -> Result<LoadedData> {
     let started = Instant::now();
     let graph = Graph::of(spec);
+    // An objective that cannot work on this funnel is told before any work.
+    Model::losses(spec, &graph)?;
     let source = data::open_source(spec, None).map_err(|e| placed(spec, e))?;
     let prepare = PrepareOptions {
         cache_dir: options.store,

@@ -32,6 +32,9 @@ impl Recipe for EntireSpace {
     fn value(&self, head: &Head<'_>, target: usize, (): ()) -> Tensor<Bk, 1> {
         full_space(head, target)
     }
+    fn is_full_space(&self) -> bool {
+        true
+    }
     fn words(&self, graph: &Graph, target: usize, (): ()) -> Words {
         full_space_words(graph, target)
     }

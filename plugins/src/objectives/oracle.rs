@@ -4,6 +4,7 @@
 //! training should see.
 
 use esmm_funnel_core::graph::Graph;
+use esmm_funnel_core::plugin::input::Noise;
 
 /// Labelled rows of a funnel.
 pub struct Rows {
@@ -15,6 +16,7 @@ pub struct Rows {
     pub inside: Vec<Vec<f64>>,
     pub weights: Option<Vec<f64>>,
     pub target_weights: Vec<f64>,
+    pub noise: Noise,
 }
 /// What is learned: the stages' logits, the extra heads', the objective's parameters.
 #[derive(Clone, Default)]
@@ -103,11 +105,28 @@ pub fn entire_space(rows: &Rows, at: &Point) -> Vec<Line> {
     rows.targets().into_iter().map(|t| rows.full(at, t)).collect()
 }
 
-pub fn conditional(rows: &Rows, at: &Point) -> Vec<Line> {
+/// Settings of `conditional`: the share of rows outside, copies of positives, clips of inverse propensities.
+#[derive(Clone, Copy)]
+pub struct Counting {
+    pub outside: f64,
+    pub copies: f64,
+    pub weights: Option<Numbers>,
+}
+pub fn conditional(rows: &Rows, at: &Point, fixed: &Point, counting: Counting) -> Vec<Line> {
+    let count = |s: usize, i: usize| match rows.inside[s][i] == 1.0 {
+        _ if rows.is_first(s) => 1.0,
+        false if rows.noise.draws(s, i, counting.outside) => 1.0,
+        false => 0.0,
+        true => {
+            let copies = if rows.reached[s][i] == 1.0 { counting.copies } else { 1.0 };
+            copies * counting.weights.map_or(1.0, |n| clipped(rows.propensity(fixed, s, i), n))
+        }
+    };
     let term = |s: usize| {
-        let count: f64 = rows.inside[s].iter().sum();
-        let sum = rows.mean(|i| if rows.inside[s][i] == 1.0 { rows.error(at, s, i) } else { 0.0 }) * rows.n as f64;
-        Line { has_rows: count > 0.0, ..rows.line(s, "", if count > 0.0 { sum / count } else { 0.0 }) }
+        let total: f64 = (0..rows.n).map(|i| count(s, i)).sum();
+        let label = |i: usize| rows.reached[s][i] * rows.inside[s][i];
+        let sum = rows.mean(|i| count(s, i) * cross_entropy(label(i), sigma(at.z[s][i]))) * rows.n as f64;
+        Line { has_rows: total > 0.0, ..rows.line(s, "", if total > 0.0 { sum / total } else { 0.0 }) }
     };
     (0..rows.graph.len()).map(term).collect()
 }

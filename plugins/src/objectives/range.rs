@@ -40,6 +40,21 @@ number!(
     "minimum" = 1.0
 );
 number!(
+    /// A share of rows: 0 to 1.
+    Share,
+    |x| (0.0..=1.0).contains(&x),
+    "a number from 0 to 1",
+    "minimum" = 0.0,
+    "maximum" = 1.0
+);
+number!(
+    /// How often a row counts: 1 or more.
+    Times,
+    |x| x >= 1.0 && x.is_finite(),
+    "a finite number, 1 or more",
+    "minimum" = 1.0
+);
+number!(
     /// A propensity: more than 0, at most 1.
     Propensity,
     |x| x > 0.0 && x <= 1.0,

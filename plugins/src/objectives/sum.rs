@@ -85,6 +85,10 @@ pub trait Recipe: Settings + Clone + Debug {
     fn readings(&self, _head: &Head<'_>) -> Vec<Reading> {
         Vec::new()
     }
+    /// As [`Objective::is_full_space`].
+    fn is_full_space(&self) -> bool {
+        false
+    }
     /// A summand in words and as a formula, without any factor.
     fn words(&self, graph: &Graph, target: usize, part: Self::Part) -> Words;
 }
@@ -124,6 +128,9 @@ impl<R: Recipe> Objective for Sum<R> {
             Term { name: summand.name.clone(), value: value.mul_scalar(summand.factor * head.target_weights[summand.target]) }
         };
         Loss { terms: self.summands.iter().map(term).collect(), readings: self.recipe.readings(head) }
+    }
+    fn is_full_space(&self) -> bool {
+        self.recipe.is_full_space()
     }
     fn describe(&self, graph: &Graph) -> Vec<LossWords> {
         let describe = |summand: &Summand<R::Part>| {

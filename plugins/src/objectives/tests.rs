@@ -1,9 +1,10 @@
 //! Objectives against [`super::oracle`]: value and gradient of what they compute in f32, in log space, on tensors.
 
-use super::oracle::{self, Line, Numbers, Point, Rows};
+use super::oracle::{self, Counting, Line, Numbers, Point, Rows};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device, cpu};
 use esmm_funnel_core::graph::{Graph, Node};
+use esmm_funnel_core::plugin::input::Noise;
 use esmm_funnel_core::plugin::registry::find;
 use esmm_funnel_core::plugin::{Build, Head, Kind, Loss, Objective};
 
@@ -11,9 +12,26 @@ type Lists = fn(&mut Point) -> &mut Vec<Vec<f64>>;
 type Oracle = fn(&Rows, &Point, &Point, bool) -> Vec<Line>;
 
 /// Settings, and the oracle of each objective with these settings; its last argument says whether weights are learned.
-const CASES: [(&str, &str, Oracle); 8] = [
+const CASES: [(&str, &str, Oracle); 13] = [
     ("entire_space", "", |rows, at, _, _| oracle::entire_space(rows, at)),
-    ("conditional", "", |rows, at, _, _| oracle::conditional(rows, at)),
+    ("conditional", "", |rows, at, fixed, _| oracle::conditional(rows, at, fixed, Counting { outside: 0.0, copies: 1.0, weights: None })),
+    ("conditional", "outside_rate = 0.4", |rows, at, fixed, _| {
+        oracle::conditional(rows, at, fixed, Counting { outside: 0.4, copies: 1.0, weights: None })
+    }),
+    ("conditional", "outside_rate = 1.0\npositive_copies = 3", |rows, at, fixed, _| {
+        oracle::conditional(rows, at, fixed, Counting { outside: 1.0, copies: 3.0, weights: None })
+    }),
+    ("conditional", "positive_copies = 5", |rows, at, fixed, _| {
+        oracle::conditional(rows, at, fixed, Counting { outside: 0.0, copies: 5.0, weights: None })
+    }),
+    ("conditional", "inverse_propensity = true\nmax_weight = 2.5", |rows, at, fixed, _| {
+        let clips = Numbers { lambda_c: 0.0, lambda_g: 0.0, max_weight: 2.5, min_propensity: 1e-6 };
+        oracle::conditional(rows, at, fixed, Counting { outside: 0.0, copies: 1.0, weights: Some(clips) })
+    }),
+    ("conditional", "inverse_propensity = true\nmin_propensity = 0.3\nmax_weight = 100\npositive_copies = 2", |rows, at, fixed, _| {
+        let clips = Numbers { lambda_c: 0.0, lambda_g: 0.0, max_weight: 100.0, min_propensity: 0.3 };
+        oracle::conditional(rows, at, fixed, Counting { outside: 0.0, copies: 2.0, weights: Some(clips) })
+    }),
     ("escm2_ips", "counterfactual_weight = 0.3\nglobal_weight = 0.7\nmax_weight = 2.5", |rows, at, fixed, _| {
         oracle::ips(rows, at, fixed, Numbers { lambda_c: 0.3, lambda_g: 0.7, max_weight: 2.5, min_propensity: 1e-6 })
     }),
@@ -90,7 +108,7 @@ fn rows(graph: &Graph, n: usize, weighted: bool, rate: f64, draw: &mut Draw) -> 
     }
     let target_weights = graph.targets.iter().map(|_| draw.between(0.5, 2.0)).collect();
     let weights = weighted.then(|| (0..n).map(|_| draw.between(0.1, 3.0)).collect());
-    Rows { graph: graph.clone(), n, reached, inside, weights, target_weights }
+    Rows { graph: graph.clone(), n, reached, inside, weights, target_weights, noise: Noise(draw.0) }
 }
 
 fn objective(name: &str, settings: &str, graph: &Graph) -> anyhow::Result<Box<dyn Objective>> {
@@ -125,6 +143,7 @@ fn run(objective: &dyn Objective, rows: &Rows, at: &Point) -> Run {
         in_space: &constants(&rows.inside),
         target_weights: &rows.target_weights,
         row_weights: rows.weights.as_ref().map(|w| tensor(w)).as_ref(),
+        noise: rows.noise,
     });
     Run { loss, logits, extra, parameters }
 }
@@ -231,7 +250,7 @@ fn a_batch_in_which_nothing_was_reached_is_no_trouble() {
                 let rows = rows(&graph, 5, false, 0.0, &mut draw);
                 let at = point(&*objective, &rows, &mut draw);
                 agrees(&format!("{kind}, {settings}, {shape}"), &*objective, oracle, &rows, &at, learned);
-                if kind == "conditional" && shape != "branches of the row" {
+                if kind == "conditional" && !settings.contains("outside_rate") && shape != "branches of the row" {
                     let terms = run(&*objective, &rows, &at).terms();
                     assert!(terms[1..].iter().all(|t| t.1 == 0.0), "{terms:?}");
                 }
@@ -283,8 +302,10 @@ fn readings_are_those_of_the_weights() {
     let (_, graph) = graphs().swap_remove(2);
     let mut draw = Draw(17);
     let rows = rows(&graph, 200, true, 0.5, &mut draw);
-    for (kind, names) in [("escm2_ips", ["ips"; 2]), ("escm2_dr", ["dr"; 2]), ("dcmt", ["factual", "counterfactual"])] {
-        let objective = objective(kind, "max_weight = 2.5", &graph).unwrap();
+    let all = [("conditional", ["ips"; 2]), ("escm2_ips", ["ips"; 2]), ("escm2_dr", ["dr"; 2]), ("dcmt", ["factual", "counterfactual"])];
+    for (kind, names) in all {
+        let more = if kind == "conditional" { "\ninverse_propensity = true" } else { "" };
+        let objective = objective(kind, &format!("max_weight = 2.5{more}"), &graph).unwrap();
         let at = point(&*objective, &rows, &mut draw);
         let run = run(&*objective, &rows, &at);
         for stage in 1..graph.len() {
@@ -319,6 +340,10 @@ fn settings_out_of_range_are_refused() {
             assert!(format!("{fault:#}").contains("out of range"), "{kind}, {bad}: {fault:#}");
         }
         objective(kind, "max_weight = 1\nmin_propensity = 1", &graph).unwrap();
+    }
+    let counts = ["outside_rate = -0.1", "outside_rate = 1.1", "positive_copies = 0", "positive_copies = inf", "max_weight = 0.5"];
+    for bad in counts.into_iter().chain(["inverse_propensity = true\noutside_rate = 0.1"]) {
+        assert!(objective("conditional", bad, &graph).is_err(), "{bad}");
     }
     for bad in ["alpha = -1", "beta = -0.5", "beta = inf"] {
         assert!(objective("nise", bad, &graph).is_err(), "{bad}");
@@ -355,6 +380,17 @@ fn terms_read_as_equations() {
         "−mean[ buy_direct·ln σ(z_buy_direct) + (1 − buy_direct)·ln σ(−z_buy_direct) ] over rows where click = 1 and not cart"
     );
     assert_eq!(
+        equation("conditional", "outside_rate = 0.2\npositive_copies = 3", 1),
+        "−Σ c·[ cart·ln σ(z_cart) + (1 − cart)·ln σ(−z_cart) ] / Σ c\nc = 1·(3 where cart = 1) on rows where click = 1, 1 on 20 % of the \
+         other rows, where cart counts as 0"
+    );
+    assert!(
+        equation("conditional", "inverse_propensity = true\nmax_weight = 100", 1)
+            .ends_with("c = 1/ô on rows where click = 1\nô = max( σ(z_click), 1/100 ), a constant to the gradient")
+    );
+    // Children of the row have every row as their space: nothing to change.
+    assert_eq!(equation("conditional", "positive_copies = 3", 0), equation("conditional", "", 0));
+    assert_eq!(
         equation("escm2_ips", "", 5).split('\n').collect::<Vec<_>>(),
         [
             "0.1·mean[ o·e/ô ]",
@@ -372,4 +408,28 @@ fn terms_read_as_equations() {
         equation("entire_space", "weighting = 'uncertainty'", 0),
         "exp(−s)·( −mean[ click·ln P(click) + (1 − click)·ln(1 − P(click)) ] ) + s/2"
     );
+}
+
+#[test]
+fn rows_are_drawn_at_their_rate_and_a_higher_rate_adds_to_them() {
+    let n = 20_000;
+    for stream in 0..3 {
+        let drawn = |rate: f64, noise: u64| (0..n).map(|i| Noise(noise).draws(stream, i, rate)).collect::<Vec<_>>();
+        let share = |drawn: &[bool]| drawn.iter().filter(|d| **d).count() as f64 / n as f64;
+        for rate in [0.1, 0.5, 0.9] {
+            assert!((share(&drawn(rate, 5)) - rate).abs() < 0.015, "{rate}");
+            assert!(drawn(rate, 5).iter().zip(drawn(rate + 0.05, 5)).all(|(less, more)| more || !less));
+            let both: Vec<bool> = drawn(rate, 5).iter().zip(drawn(rate, 6)).map(|(a, b)| *a && b).collect();
+            assert!((share(&both) - rate * rate).abs() < 0.015, "steps are independent");
+        }
+        assert_eq!([share(&drawn(0.0, 1)), share(&drawn(1.0, 1))], [0.0, 1.0]);
+    }
+}
+
+#[test]
+fn only_the_loss_of_full_space_probabilities_fits_quotients() {
+    let (_, graph) = graphs().swap_remove(0);
+    for (kind, settings, _) in CASES {
+        assert_eq!(objective(kind, settings, &graph).unwrap().is_full_space(), kind == "entire_space", "{kind}");
+    }
 }

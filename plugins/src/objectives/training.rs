@@ -11,9 +11,11 @@ use esmm_funnel_core::train::Trainer;
 use std::path::Path;
 
 /// Objectives, and the extra heads of a later stage.
-const CASES: [(&str, &[&str]); 7] = [
+const CASES: [(&str, &[&str]); 9] = [
     ("kind = 'entire_space'", &[]),
     ("kind = 'conditional'", &[]),
+    ("kind = 'conditional', outside_rate = 0.1, positive_copies = 3", &[]),
+    ("kind = 'conditional', inverse_propensity = true", &[]),
     ("kind = 'escm2_ips'", &[]),
     ("kind = 'escm2_dr'", &["imputation"]),
     ("kind = 'escm2_dr', routing = 'separate'", &["imputation"]),

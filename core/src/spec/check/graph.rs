@@ -1,7 +1,7 @@
 //! Stages and outcomes: parents, circles, names, labels, disjoint paths, `monitor`.
 
 use super::super::decode::{Cx, Draft, StageDraft, is_name};
-use super::super::{After, Outcome};
+use super::super::{After, Composition, Outcome};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::graph::{Event, Graph, Node};
@@ -25,6 +25,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
         members(cx, draft, outcome, sound);
     }
     shared_labels(cx, draft);
+    quotient(cx, draft);
     monitor(cx, draft);
 }
 
@@ -291,6 +292,23 @@ fn members(cx: &mut Cx<'_>, draft: &Draft, outcome: &Outcome, sound: bool) {
                 cx.report(d.help(format!("make one the complement branch, as in `after = {{ stage = \"…\", unless = \"{b}\" }}`")));
             }
         }
+    }
+}
+
+/// Quotients are of a stage and its parent: a complement branch and an outcome have none.
+fn quotient(cx: &mut Cx<'_>, draft: &Draft) {
+    if draft.funnel.composition != Composition::Quotient {
+        return;
+    }
+    let branches = draft.stages.iter().filter(|s| matches!(s.after, Some(After::Complement { .. })));
+    let branches = branches.map(|s| (format!("stage `{}` has an `unless`", s.name), cx.value(&format!("stage.{}.after", s.name))));
+    let outcomes = draft.outcomes.iter().map(|o| (format!("`{}` is an outcome", o.name), cx.key(&format!("outcome.{}", o.name))));
+    let found: Vec<_> = branches.chain(outcomes).collect();
+    for (what, place) in found {
+        let d = Diagnostic::error("no-quotient", format!("{what}, and `composition = \"quotient\"` is for plain stages"))
+            .at(place, "")
+            .at(cx.value("funnel.composition"), "quotients");
+        cx.report(d.help("take `composition = \"product\"`, which composes every graph"));
     }
 }
 

@@ -222,6 +222,15 @@ fn a_complement_has_one_meaning() {
 }
 
 #[test]
+fn quotients_are_for_plain_stages() {
+    let funnel = "[funnel]\nrow = \"r\"\ncomposition = \"quotient\"\n[stage.a]\nafter = \"r\"\n[stage.b]\nafter = \"a\"\n";
+    let more = "[stage.c]\nafter = { stage = \"a\", unless = \"b\" }\n[outcome.o]\nany_of = [\"b\", \"c\"]\n";
+    let text = bad(&format!("{funnel}{more}{DATA}"));
+    says(&text, &["stage `c` has an `unless`", ":9:9", "quotients", "take `composition = \"product\"`", "`o` is an outcome", ":10:10"]);
+    says(&bad(&format!("[funnel]\nchain = \"a -> b\"\ncomposition = \"ratio\"\n{DATA}")), &["ratio", ":3:15"]);
+}
+
+#[test]
 fn names_that_the_outputs_take() {
     let chain = bad(&format!("[funnel]\nchain = \"impression -> slices\"\n{DATA}"));
     says(&chain, &["stage `slices` has the name of a key of `metrics.json`", ":2:", "rename the stage; `label` may still be `slices`"]);

@@ -35,11 +35,25 @@ pub struct Funnel {
     pub row: String,
     /// Short form: `"impression -> click -> purchase"` declares the row and one stage after the other. `[stage.NAME]` tables refine them.
     pub chain: Option<String>,
+    /// What a tower's logit stands for, and so how probabilities come of it.
+    pub composition: Composition,
 }
 impl Default for Funnel {
     fn default() -> Self {
-        Self { name: String::new(), row: "impression".into(), chain: None }
+        Self { name: String::new(), row: "impression".into(), chain: None, composition: Composition::default() }
     }
+}
+
+/// What a tower's logit stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Composition {
+    /// The stage's conditional probability, P(stage | parent); the full-space probability is the product along the path.
+    #[default]
+    Product,
+    /// The stage's full-space probability, P(stage | row); the conditional probability is its quotient by the parent's, and may exceed 1: the
+    /// competitor DIVISION of the ESMM paper (Ma et al., SIGIR 2018, section 3). For stages without `unless` and funnels without outcomes.
+    Quotient,
 }
 
 /// What a stage comes after: `"click"`, or `{ stage = "click", unless = "cart" }`.
