@@ -208,6 +208,23 @@ fn a_log_of_few_rows_trains_too() {
 }
 
 #[test]
+fn a_bag_of_another_columns_ids_is_its_history() {
+    let t = Sandbox::new();
+    let mut log = String::from("item,seen,tags,click\n");
+    for row in 0..4000_u32 {
+        let dice = |salt: u32| (row * 7 + salt).wrapping_mul(2_654_435_761) >> 12;
+        let list = |salt: u32, of: &str, n: u32| {
+            (0..dice(salt) % 5).map(|i| format!("{of}{}", dice(salt + 1 + i) % n)).collect::<Vec<_>>().join("|")
+        };
+        log += &format!("i{},{},{},{}\n", dice(0) % 60, list(10, "i", 60), list(20, "t", 30), u8::from(dice(30) % 5 == 0));
+    }
+    t.write("log.csv", log);
+    let (spec, _) = proposed(&t, "log.csv");
+    says(&spec, &["[feature.seen]\nkind = \"sequence\"", "attend_to = \"item\"", "[feature.tags]\nkind = \"bag\""]);
+    t.ok("run spec.toml --out din --set defaults.tower.kind=din -q");
+}
+
+#[test]
 fn paths_count_from_the_spec() {
     let t = Sandbox::new();
     t.write("data/log.csv", csv(&rows_of("train"), true));

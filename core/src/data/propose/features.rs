@@ -1,6 +1,6 @@
 //! The features: columns of one treatment together, with what that treatment needs to know.
 
-use super::super::cells::{Cells, Role as CellRole};
+use super::super::cells::{BagCells, Cells, Role as CellRole};
 use super::super::id::Missing;
 use super::super::infer::{FEW_VALUES, Look, Verdict};
 use super::columns::{Columns, Role};
@@ -11,6 +11,8 @@ use serde::Serialize;
 
 /// Separators of bags that are told by their look, besides `|`.
 const SEPARATORS: [char; 2] = [';', ','];
+/// Different values that a history has at least.
+const LEAST_VALUES: usize = 8;
 
 /// Columns of one treatment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +27,8 @@ pub struct ProposedFeature {
     pub of_entity: bool,
     /// Bags in text: what stands between two values.
     pub separator: Option<char>,
+    /// Sequences: the column of ids that their values are of.
+    pub attend_to: Option<String>,
     /// Numbers with a long tail: `log1p`.
     pub long_tail: bool,
     /// Texts that stand for missing.
@@ -82,10 +86,38 @@ pub(super) fn features(this: &Columns<'_>, judged: &[(Role, Verdict)]) -> Vec<Pr
             continue;
         }
         let columns = vec![this.names[column].to_owned()];
-        features.push(ProposedFeature { name: String::new(), kind, columns, of_entity, separator, long_tail, missing });
+        features.push(ProposedFeature { name: String::new(), kind, columns, of_entity, separator, attend_to: None, long_tail, missing });
     }
+    histories(this, &mut features);
     name_all(this, &mut features);
     features
+}
+
+/// Bags whose values are ids of another column are histories of it.
+fn histories(this: &Columns<'_>, features: &mut [ProposedFeature]) {
+    let ids = features.iter().filter(|f| f.kind == FeatureKind::Id).flat_map(|f| &f.columns);
+    let ids: Vec<(String, HashSet<String>)> = ids.map(|c| (c.clone(), values(this, c, ""))).collect();
+    for bag in features.iter_mut().filter(|f| f.kind == FeatureKind::Bag) {
+        let separator = bag.separator.map(String::from).unwrap_or_default();
+        let of_bag = values(this, &bag.columns[0], &separator);
+        let shared = |ids: &HashSet<String>| of_bag.intersection(ids).count();
+        let Some((column, ids)) = ids.iter().max_by_key(|(_, ids)| shared(ids)) else { continue };
+        let shared = shared(ids);
+        // A few numbers in common are no sign of anything.
+        if of_bag.len() >= LEAST_VALUES && shared * 5 >= of_bag.len() * 4 && shared * 5 >= ids.len() {
+            (bag.kind, bag.attend_to) = (FeatureKind::Sequence, Some(column.clone()));
+        }
+    }
+}
+/// The different ids that a column's cells hold; none where they are no ids.
+fn values(this: &Columns<'_>, column: &str, separator: &str) -> HashSet<String> {
+    let array = this.names.iter().position(|n| *n == column).map(|at| this.scan.sample.column(at));
+    let Some(Ok(cells)) = array.map(|array| BagCells::of(array, separator, CellRole::Text)) else { return HashSet::new() };
+    let (mut found, none) = (HashSet::new(), Missing::default());
+    for row in 0..this.scan.sample.num_rows() {
+        cells.ids(row, &none, |id| found.extend(id.map(|id| id.to_string())));
+    }
+    found
 }
 
 /// Names each feature: after its only column, or after what its columns are.

@@ -154,6 +154,7 @@ impl Proposal {
         let kind = match feature.kind {
             FeatureKind::Number => "number",
             FeatureKind::Bag => "bag",
+            FeatureKind::Sequence => "sequence",
             _ => "id",
         };
         let reasons = feature.columns.iter().filter_map(|c| self.columns.iter().find(|p| &p.column == c)).map(reason);
@@ -167,6 +168,10 @@ impl Proposal {
         }
         if let Some(separator) = feature.separator {
             out += &format!("separator = {}\n", string(&separator.to_string()));
+        }
+        if let Some(column) = &feature.attend_to {
+            let why = "its values are ids of this column; the tower `din` compares them with the row's own, others see them pooled";
+            out += &format!("attend_to = {}  # {why}\n", string(column));
         }
         if feature.long_tail {
             out += "transform = \"log1p\"  # a long tail\n";
