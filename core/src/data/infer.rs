@@ -149,7 +149,9 @@ fn sample(spec: &Spec, source: &dyn Source, schema: &Schema) -> anyhow::Result<R
         let share = (SAMPLE_ROWS - rows).div_ceil(looked_at.saturating_sub(behind).max(1));
         rows += first_rows(source, input, &columns, share, &mut records)?;
     }
-    let Some(first) = records.first().filter(|_| rows > 0) else { return Err(super::prepare::no_rows(&inputs)) };
+    let Some(first) = records.first().filter(|_| rows > 0) else {
+        return Err(super::prepare::no_rows(inputs.iter().map(|i| i.name.as_str())));
+    };
     Ok(concat_batches(&first.schema(), &records)?)
 }
 

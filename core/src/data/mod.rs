@@ -20,6 +20,7 @@ mod cells;
 mod dataset;
 mod dictionary;
 mod encode;
+mod encoder;
 mod faults;
 mod fit;
 mod given;

@@ -3,9 +3,9 @@
 use super::batch::{BagBatch, Batch, GroupBatch};
 use super::cells::{Cells, Role};
 use super::encode::{BagValues, GroupCells, GroupValues, cells};
+use super::encoder::broken_label;
 use super::faults::{At, Faults};
 use super::layout::BagColumn;
-use super::prepare::broken_label;
 use super::preprocess::{OUT_OF_VOCABULARY, Preprocessor};
 use super::source::{Chunk, Input};
 use hashbrown::HashMap;

@@ -62,7 +62,7 @@ pub(super) fn scan(source: &dyn Source, options: &ProposeOptions<'_>) -> anyhow:
         }
         behind += input.bytes;
     }
-    let Some(first) = sample.records.first().filter(|_| rows > 0) else { return Err(no_rows(&inputs)) };
+    let Some(first) = sample.records.first().filter(|_| rows > 0) else { return Err(no_rows(inputs.iter().map(|i| i.name.as_str()))) };
     let records = concat_batches(&first.schema(), &sample.records)?;
     let (flags, both, gappy) = counts.finish(rows);
     Ok(Scan { rows, sample: records, places: sample.places.concat(), flags, gappy, both })
