@@ -34,7 +34,8 @@ impl ModelPlan {
         let copies = if spec.embedding.per_stage { spec.stages.len() } else { 1 };
         let dim = spec.embedding.dim.get();
         let rows = fields.tables.iter().map(|t| t.rows).sum::<usize>();
-        let parts = towers(spec, &Graph::of(spec), &*objective(spec, &Graph::of(spec))?)?;
+        let graph = Graph::of(spec);
+        let parts = towers(spec, &graph, &*objective(spec, &graph)?)?;
         let own: Vec<usize> = parts.iter().map(|t| t.needs.own_dim).filter(|d| *d > 0).collect();
         let table_bytes = rows * (copies * dim + own.iter().sum::<usize>()) * size_of::<f32>();
         Ok(Self {

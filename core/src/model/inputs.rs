@@ -109,10 +109,14 @@ impl Model {
         if self.attends() { sequences(&self.fields).collect() } else { Vec::new() }
     }
 
-    /// The embedded input of each set of tables, on the inner device.
-    pub(super) fn embed(&self, batch: &Batch) -> Vec<StageInput> {
+    /// The embedded input of each set of tables, on the inner device; nothing for the own tables of towers beyond the first `towers`.
+    pub(super) fn embed(&self, batch: &Batch, towers: usize) -> Vec<StageInput> {
         let attends = self.attends();
-        self.embeddings.iter().map(|set| self.embed_with(set, batch, attends)).collect()
+        let embed = |set: &TableSet| match set.owner {
+            Owner::Tower(t) if t >= towers => StageInput::default(),
+            _ => self.embed_with(set, batch, attends),
+        };
+        self.embeddings.iter().map(embed).collect()
     }
     fn embed_with(&self, set: &TableSet, batch: &Batch, attends: bool) -> StageInput {
         let columns = set.columns();

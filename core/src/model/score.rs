@@ -36,7 +36,7 @@ impl ScoreModel<'_> {
     /// A tower that gives another number of logits than rows.
     pub fn logits(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
         let model = self.model;
-        let embedded = model.embed(batch);
+        let embedded = model.embed(batch, self.towers.len());
         let encoded = self.encoder.forward(&model.per_stage(&embedded));
         let towers = model.towers.iter().zip(&encoded);
         let mut inputs: Vec<_> = towers.map(|(tower, encoded)| tower.input(encoded, &embedded)).collect();

@@ -129,7 +129,7 @@ impl Model {
     /// A network whose output has the wrong shape.
     pub fn gradients(&self, input: &StepInput<'_>, noise: Noise) -> Result<Gradients> {
         // Encoder graph; an identity is left out of it.
-        let embedded = self.embed(input.batch);
+        let embedded = self.embed(input.batch, self.towers.len());
         let identity = self.encoder.is_identity();
         // The streams of the encoder's inputs follow those of the towers.
         let noisy = |(s, input): (usize, &StageInput)| StageInput {

@@ -95,6 +95,9 @@ pub(super) fn features(this: &Columns<'_>, judged: &[(Role, Verdict)]) -> Vec<Pr
 
 /// Bags whose values are ids of another column are histories of it.
 fn histories(this: &Columns<'_>, features: &mut [ProposedFeature]) {
+    if features.iter().all(|f| f.kind != FeatureKind::Bag) {
+        return;
+    }
     let ids = features.iter().filter(|f| f.kind == FeatureKind::Id).flat_map(|f| &f.columns);
     let ids: Vec<(String, HashSet<String>)> = ids.map(|c| (c.clone(), values(this, c, ""))).collect();
     for bag in features.iter_mut().filter(|f| f.kind == FeatureKind::Bag) {
