@@ -1,9 +1,11 @@
 //! Scoring: what `eval`, `predict` and training's own evaluations share. One path: rows → encoded batch → logits → composition.
 
+mod expression;
 mod predict;
 mod scorer;
 mod sink;
 
+pub use expression::Expression;
 pub use predict::{PredictSummary, probabilities, write_predictions};
 pub use scorer::Scorer;
 pub use sink::Sink;
