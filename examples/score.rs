@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::RunFolder;
-use esmm_funnel_core::score::Scorer;
+use esmm_funnel_core::score::{PredictOptions, Scorer};
 use esmm_funnel_plugins as _; // links the built-in towers, encoders, objectives and sources
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let (run, files) = args.split_first().context("usage: score RUN FILE… OUT")?;
     let scorer = Scorer::open(&RunFolder::open(Path::new(run))?, &cpu())?;
     let source = scorer.open_source(files)?;
-    let summary = scorer.predict(&source, &out, &|_| {}, &AtomicBool::new(false))?;
+    let summary = scorer.predict(&source, &out, &PredictOptions::new(&AtomicBool::new(false)))?;
     println!("{} rows scored; ids unknown to the model: {:?}", summary.rows, summary.unknown_ids);
     Ok(())
 }

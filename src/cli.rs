@@ -80,9 +80,9 @@ pub enum Command {
     /// Encode the data of a spec into its store, and look for label and leakage faults.
     Prepare(PrepareArgs),
     /// Evaluate a finished run.
-    Eval(EvalArgs),
+    Eval(crate::commands::eval::Args),
     /// Score rows with a finished run.
-    Predict(PredictArgs),
+    Predict(crate::commands::predict::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),
@@ -251,30 +251,6 @@ pub struct PrepareArgs {
     /// Read a store that is there in full and compare it with its checksums; if it is damaged, encode anew. Small files always are compared.
     #[arg(long)]
     pub verify: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct EvalArgs {
-    /// Run folder, or `@last`.
-    pub run: String,
-    /// Evaluate all rows of these files instead of the test part.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub data: Vec<PathBuf>,
-    /// Exit with 1 if this holds.
-    #[arg(long = "fail-if", value_name = "EXPR")]
-    pub fail_if: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct PredictArgs {
-    /// Run folder, or `@last`.
-    pub run: String,
-    /// Files with the rows: CSV, TSV (or .gz of these) or Parquet.
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
-    pub data: Vec<PathBuf>,
-    /// The file to write: `.csv` or `.parquet`.
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
 }
 
 /// What to start.

@@ -1,9 +1,9 @@
 //! `eval`: the test part of a finished run, or all rows of other files.
 
-use super::metrics_text::metrics_text;
+use super::metrics_text::{metrics_text, values_text};
 use super::{RUNS, check_targets, encoding, expectations, gates, store_dir};
 use crate::STOP;
-use crate::cli::{EvalArgs, Global};
+use crate::cli::Global;
 use crate::ui::{Exit, Ui};
 use anyhow::Result;
 use esmm_funnel_core::data::PrepareOptions;
@@ -11,9 +11,24 @@ use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::find_run;
 use esmm_funnel_core::score::Scorer;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub fn run(args: &EvalArgs, global: &Global, ui: &Ui) -> Result<Exit> {
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run folder, or `@last`.
+    pub run: String,
+    /// Evaluate all rows of these files instead of the test part.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// Metrics of a value computed from probabilities and columns, e.g. `value=p_purchase * price`.
+    #[arg(long = "value", value_name = "NAME=EXPR")]
+    pub values: Vec<String>,
+    /// Exit with 1 if this holds.
+    #[arg(long = "fail-if", value_name = "EXPR")]
+    pub fail_if: Vec<String>,
+}
+
+pub fn run(args: &Args, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
     let folder = find_run(&args.run, Path::new(RUNS))?;
     let scorer = Scorer::open(&folder, &cpu())?;
@@ -30,8 +45,8 @@ pub fn run(args: &EvalArgs, global: &Global, ui: &Ui) -> Result<Exit> {
         stop: &STOP,
     };
     let files = (!args.data.is_empty()).then_some(args.data.as_slice());
-    let evaluation = scorer.evaluate(files, &options)?;
+    let evaluation = scorer.evaluate(files, &args.values, &options)?;
     let part = if files.is_some() { "data" } else { "test" };
-    ui.answer(&metrics_text(&evaluation), &json!({ part: evaluation }))?;
+    ui.answer(&(metrics_text(&evaluation) + &values_text(&evaluation)), &json!({ part: evaluation }))?;
     gates(&expectations, Some(&evaluation), ui)
 }

@@ -41,6 +41,31 @@ pub fn metrics_text(evaluation: &Evaluation) -> String {
     text
 }
 
+/// The metrics of values, below an empty line; nothing without any.
+pub fn values_text(evaluation: &Evaluation) -> String {
+    if evaluation.values.is_empty() {
+        return String::new();
+    }
+    let header = ["value", "rows", "without", "predicted", "realised", "ratio", "top 10% holds", "of the best", "lift"];
+    let percent = |share: Option<f64>| share.map_or_else(|| "—".into(), |s| format!("{:.1}%", 100.0 * s));
+    let rows = evaluation.values.iter().map(|(name, v)| {
+        let top = v.top_decile;
+        let sums = [number(Some(v.predicted), 2), number(Some(v.realised), 2), number(v.ratio, 3)];
+        let top = [percent(top.map(|t| t.capture)), percent(top.map(|t| t.of_best)), number(top.map(|t| t.lift), 2)];
+        [name.clone(), count(v.rows), count(v.without_value)].into_iter().chain(sums).chain(top).collect()
+    });
+    let mut text = format!("\n{}", table(&header, &rows.collect::<Vec<Vec<String>>>()));
+    let header = ["weighted by its stake", "rows", "positives", "auc", "log loss"];
+    let stakes = evaluation.values.iter().flat_map(|(name, v)| v.weighted.iter().map(move |(p, s)| (name, p, s)));
+    let rows = stakes
+        .map(|(name, p, s)| vec![format!("{p} in {name}"), count(s.rows), count(s.positives), number(s.auc, 4), number(s.logloss, 5)]);
+    let rows: Vec<Vec<String>> = rows.collect();
+    if !rows.is_empty() {
+        text += &format!("\n{}", table(&header, &rows));
+    }
+    text
+}
+
 fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "—".into(), |v| format!("{v:.digits$}"))
 }

@@ -2,14 +2,14 @@
 
 mod check;
 mod completions;
-mod eval;
+pub mod eval;
 mod explain;
 mod graph;
 mod init;
 mod list;
 mod metrics_text;
 mod new;
-mod predict;
+pub mod predict;
 mod prepare;
 mod resume;
 mod run;
@@ -51,7 +51,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Schema => schema::run(),
         Command::Prepare(args) => prepare::run(&args, &global, ui),
         Command::Eval(args) => eval::run(&args, &global, ui),
-        Command::Predict(args) => predict::run(&args, ui),
+        Command::Predict(args) => predict::run(&args, &global, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),

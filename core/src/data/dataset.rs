@@ -171,6 +171,11 @@ impl Dataset {
         self.counts(Part::Train).rate(stage)
     }
 
+    /// Of each row of the inputs, in order, whether it is in a part.
+    pub fn in_part(&self, part: Part) -> impl Iterator<Item = bool> + '_ {
+        self.inner.parts.iter().map(move |p| *p == part.code())
+    }
+
     /// The rows of a part, in batches that are built ahead on another thread. Each comes with the position after it. Dropping the iterator
     /// ends the thread.
     #[must_use]

@@ -47,6 +47,7 @@ mod time;
 pub use batch::*;
 pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};
 pub use dictionary::Dictionary;
+pub(crate) use faults::place;
 pub use id::{IdRef, IdValue};
 pub use infer::{Decision, Inferred};
 pub use joined::joined;

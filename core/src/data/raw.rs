@@ -5,10 +5,12 @@ use super::cells::{Cells, Role};
 use super::encode::{BagValues, GroupCells, GroupValues, cells};
 use super::encoder::broken_label;
 use super::faults::{At, Faults};
+use super::id::Missing;
 use super::layout::BagColumn;
 use super::preprocess::{OUT_OF_VOCABULARY, Preprocessor};
 use super::source::{Chunk, Input};
 use hashbrown::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Encodes raw rows for a trained model.
@@ -24,8 +26,7 @@ pub struct RawEncoder {
 pub struct Encoded {
     /// The rows, in order; what equal entities share stands once.
     pub batch: Batch,
-    /// Per id or bag column, in the layout's order: ids without a table row, counted once per distinct entity. Columns without any are
-    /// left out.
+    /// Per id or bag column, in the layout's order: ids without a table row, on all rows. Columns without any are left out.
     pub unknown_ids: Vec<(String, u64)>,
 }
 
@@ -57,20 +58,57 @@ impl RawEncoder {
             let found = GroupCells::of(group, records)?;
             let every = 0..rows;
             let (members, index) = if g == 0 { (every.collect(), Vec::new()) } else { distinct(&found, rows) };
-            let mut unknown: HashMap<String, u64> = HashMap::new();
-            let values = found.encode(group, &members, at, &mut faults, |column, id| {
-                let row = self.preprocessor.row_of(column, id);
-                if row == OUT_OF_VOCABULARY {
-                    *unknown.entry_ref(column.column.as_str()).or_default() += 1;
-                }
-                row
-            });
-            let columns = group.ids.iter().map(|c| &c.column).chain(group.bags.iter().map(|b| &b.id.column));
-            out.unknown_ids.extend(columns.filter_map(|c| Some((c.clone(), *unknown.get(c)?))));
+            let values = found.encode(group, &members, at, &mut faults, |column, id| self.preprocessor.row_of(column, id));
             out.batch.groups.push(self.group(g, members.len(), index, &values));
         }
         faults.check()?;
+        self.each_unknown(&out.batch, 0..rows as usize, |_, column| match out.unknown_ids.iter_mut().find(|(c, _)| c == column) {
+            Some((_, n)) => *n += 1,
+            None => out.unknown_ids.push((column.to_owned(), 1)),
+        });
         Ok(out)
+    }
+
+    /// Calls `f` with row and column of every id without a table row, on these rows of an encoded batch, column by column.
+    pub(crate) fn each_unknown(&self, batch: &Batch, rows: Range<usize>, mut f: impl FnMut(usize, &str)) {
+        for (group, values) in self.preprocessor.layout().groups.iter().zip(&batch.groups) {
+            let width = values.singles.len() / values.size.max(1);
+            let member = |row: usize| values.index.get(row).map_or(row, |at| *at as usize);
+            for (i, id) in group.ids.iter().enumerate() {
+                for row in rows.clone().filter(|row| values.singles[member(*row) * width + i] == OUT_OF_VOCABULARY) {
+                    f(row, &id.column);
+                }
+            }
+            for (bag, column) in values.bags.iter().zip(&group.bags) {
+                for row in rows.clone() {
+                    let (from, to) = (bag.offsets[member(row)] as usize, bag.offsets[member(row) + 1] as usize);
+                    bag.rows[from..to].iter().filter(|id| **id == OUT_OF_VOCABULARY).for_each(|_| f(row, &column.id.column));
+                }
+            }
+        }
+    }
+
+    /// Columns as numbers, each `[B]`, NaN where a cell is missing.
+    ///
+    /// # Errors
+    /// A column is missing or of a type that holds no numbers, or a cell is no number.
+    pub fn encode_numbers(&self, chunk: &Chunk, input: &Input, columns: &[String]) -> anyhow::Result<Vec<Vec<f64>>> {
+        let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
+        let (mut faults, none, mut all) = (Faults::default(), Missing::default(), Vec::new());
+        for column in columns {
+            let found = cells(&chunk.records, column, Role::Number)?;
+            let mut number = |row| {
+                if let Ok(number) = found.number(row, &none) {
+                    return number.unwrap_or(f64::NAN);
+                }
+                let kind = ("number-cell", "a number", "a value is computed from numbers; an empty cell is a missing one");
+                faults.add(kind, column, || at.place(row), || at.describe(&found.display(row)));
+                f64::NAN
+            };
+            all.push((0..chunk.records.num_rows()).map(&mut number).collect());
+        }
+        faults.check()?;
+        Ok(all)
     }
 
     /// The labels of a chunk, per stage `[B]`, as they stand in the data.

@@ -1,7 +1,7 @@
 //! What a source plugin gives: record batches with a schema.
 
 use arrow::array::BooleanArray;
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use std::path::PathBuf;
@@ -120,6 +120,15 @@ pub trait Source: Send + Sync {
     /// Input missing, or a column that is not there. The stream yields an error naming input and line at the first broken row.
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream>;
 
+    /// Like [`Self::read`], from the row `first` on, counted from 0 among the rows that can be used. Formats that can find a row faster than by
+    /// reading all before it do so.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn read_from(&self, input: usize, columns: &[String], first: u64) -> anyhow::Result<ChunkStream> {
+        Ok(without_first(self.read(input, columns)?, first))
+    }
+
     /// How many broken rows may be left out: those of [`Chunk::broken`], a second member with one key, a row without its member.
     fn tolerance(&self) -> Tolerance {
         Tolerance::default()
@@ -142,7 +151,43 @@ pub type ChunkStream = Box<dyn Iterator<Item = anyhow::Result<Chunk>> + Send>;
 /// A shared source.
 pub type SharedSource = Arc<dyn Source>;
 
+/// All rows but the first ones, with what is broken among those.
+fn without_first(chunks: ChunkStream, mut first: u64) -> ChunkStream {
+    Box::new(chunks.filter_map(move |chunk| {
+        let chunk = match chunk {
+            Ok(chunk) if first > 0 => chunk,
+            other => return Some(other),
+        };
+        let rows = chunk.records.num_rows();
+        let skipped = usize::try_from(first).unwrap_or(usize::MAX).min(rows);
+        first -= skipped as u64;
+        (skipped < rows).then(|| Ok(chunk.slice(skipped, rows - skipped)))
+    }))
+}
+
 impl Chunk {
+    /// Some of its rows; what is broken stays behind.
+    pub(crate) fn slice(&self, from: usize, rows: usize) -> Self {
+        let numbers = match &self.numbers {
+            RowNumbers::From(first) => RowNumbers::From(first + from as u64),
+            RowNumbers::Each(all) => RowNumbers::Each(all[from..from + rows].to_vec()),
+        };
+        Self { records: self.records.slice(from, rows), input: self.input, numbers, broken: Vec::new() }
+    }
+
+    /// Its rows, then those of the next chunk.
+    pub(crate) fn join(mut self, next: Self) -> anyhow::Result<Self> {
+        let rows = self.records.num_rows();
+        self.broken.extend(next.broken);
+        if rows == 0 {
+            return Ok(Self { broken: self.broken, ..next });
+        }
+        let numbers = |chunk: &RowNumbers, rows: usize| (0..rows).map(|row| chunk.get(row)).collect::<Vec<_>>();
+        let all = [numbers(&self.numbers, rows), numbers(&next.numbers, next.records.num_rows())].concat();
+        let records = concat_batches(&self.records.schema(), [&self.records, &next.records])?;
+        Ok(Self { records, numbers: RowNumbers::Each(all), ..self })
+    }
+
     /// The rows to keep; the broken ones have been noted.
     pub(crate) fn only(&self, keep: &[bool]) -> anyhow::Result<Self> {
         let records = filter_record_batch(&self.records, &BooleanArray::from(keep.to_vec()))?;

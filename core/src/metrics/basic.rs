@@ -39,6 +39,11 @@ fn weight(weights: Option<&[f32]>, row: usize) -> f64 {
 /// # Errors
 /// One class only, no rows, or a NaN among the scores.
 pub fn auc(scores: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64, Undefined> {
+    auc_by(scores, labels, |row| weight(weights, row))
+}
+
+/// [`auc`], with the weight of each row.
+pub(super) fn auc_by(scores: &[f64], labels: &[u8], weight: impl Fn(usize) -> f64) -> Result<f64, Undefined> {
     if scores.is_empty() {
         return Err(Undefined::NoRows);
     }
@@ -61,9 +66,9 @@ pub fn auc(scores: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64
         while at < order.len() && scores[order[at] as usize] == score {
             let row = order[at] as usize;
             if labels[row] != 0 {
-                pos += weight(weights, row);
+                pos += weight(row);
             } else {
-                neg += weight(weights, row);
+                neg += weight(row);
             }
             at += 1;
         }
@@ -98,11 +103,16 @@ pub(super) fn totals(labels: &[u8], weights: Option<&[f32]>) -> (f64, f64) {
 /// # Errors
 /// No rows.
 pub fn log_loss(log_p: &[f64], log_not_p: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64, Undefined> {
-    let (all, _) = totals(labels, weights);
+    log_loss_by(log_p, log_not_p, labels, |row| weight(weights, row))
+}
+
+/// [`log_loss`], with the weight of each row.
+pub(super) fn log_loss_by(log_p: &[f64], log_not_p: &[f64], labels: &[u8], weight: impl Fn(usize) -> f64) -> Result<f64, Undefined> {
+    let all: f64 = (0..labels.len()).map(&weight).sum();
     if all == 0.0 {
         return Err(Undefined::NoRows);
     }
-    let sum: f64 = (0..labels.len()).map(|r| -weight(weights, r) * if labels[r] != 0 { log_p[r] } else { log_not_p[r] }).sum();
+    let sum: f64 = (0..labels.len()).map(|r| -weight(r) * if labels[r] != 0 { log_p[r] } else { log_not_p[r] }).sum();
     Ok(sum / all)
 }
 

@@ -1,6 +1,7 @@
 //! The metrics of all stages and spaces, and what is done with them.
 
 use super::summary::Summary;
+use super::value::ValueSummary;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -9,13 +10,16 @@ pub type Spaces = Vec<(&'static str, Summary)>;
 /// Stages and outcomes, in order.
 pub type Targets = Vec<(String, Spaces)>;
 
-/// An evaluation: `{"<stage or outcome>": {"<space>": {…}}, "slices": {"<column>": {"<value>": {"<stage>": …}}}}`.
+/// An evaluation: `{"<stage or outcome>": {"<space>": {…}}, "slices": {"<column>": {"<value>": {"<stage>": …}}}, "value":
+/// {"<name>": {…}}}`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evaluation {
     /// Stages, then outcomes.
     pub targets: Targets,
     /// Per slice column, per value: the same.
     pub slices: Vec<(String, Vec<(String, Targets)>)>,
+    /// Per value expression that was asked for: its name and metrics.
+    pub values: Vec<(String, ValueSummary)>,
 }
 
 impl Serialize for Evaluation {
@@ -34,6 +38,11 @@ impl Serialize for Evaluation {
                 slices.insert(column.clone(), Value::Object(by_value));
             }
             map.serialize_entry("slices", &slices)?;
+        }
+        if !self.values.is_empty() {
+            let pairs = self.values.iter().map(|(name, value)| Ok((name.clone(), serde_json::to_value(value)?)));
+            let values: serde_json::Result<Map<_, _>> = pairs.collect();
+            map.serialize_entry("value", &values.map_err(serde::ser::Error::custom)?)?;
         }
         map.end()
     }
@@ -64,6 +73,7 @@ impl Evaluation {
     pub fn mean(all: &[Self]) -> Option<Self> {
         let mut mean = all.first()?.clone();
         mean.slices.clear();
+        mean.values.clear();
         for (name, spaces) in &mut mean.targets {
             for (space, s) in spaces {
                 let of = |metric: &str| values(all, name, space, metric);
@@ -126,7 +136,7 @@ mod tests {
 
     fn one(auc: f64) -> Evaluation {
         let s = Summary { auc: Some(auc), rows: 3, ..Summary::default() };
-        Evaluation { targets: vec![("click".into(), vec![("full", s)])], slices: vec![] }
+        Evaluation { targets: vec![("click".into(), vec![("full", s)])], ..Evaluation::default() }
     }
 
     #[test]

@@ -78,8 +78,10 @@ mod tests {
 
     #[test]
     fn parses_and_compares() {
-        let e =
-            Evaluation { targets: vec![("a.b".into(), vec![("full", Summary { auc: Some(0.7), ..Summary::default() })])], slices: vec![] };
+        let e = Evaluation {
+            targets: vec![("a.b".into(), vec![("full", Summary { auc: Some(0.7), ..Summary::default() })])],
+            ..Evaluation::default()
+        };
         for (text, expected) in
             [("a.b.full.auc<0.7", false), ("a.b.full.auc <= 0.7", true), ("a.b.full.auc>0.69", true), ("a.b.full.auc >=0.71", false)]
         {

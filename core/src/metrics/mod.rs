@@ -9,6 +9,7 @@ mod paired;
 mod scores;
 mod shared;
 mod summary;
+mod value;
 
 pub use basic::{Undefined, auc, ece, gauc, log_loss, normalised_entropy, pcoc};
 pub use evaluation::{Evaluation, is_better, mean_std};
@@ -17,3 +18,4 @@ pub use paired::{Paired, paired};
 pub use scores::{Scores, evaluate};
 pub use shared::{OtherRows, shared_auc};
 pub use summary::{Column, Summary, summarise};
+pub use value::{Capture, Stake, StakeSummary, ValueRows, ValueSummary, summarise_value};

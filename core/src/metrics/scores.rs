@@ -99,7 +99,7 @@ pub fn evaluate(
         in_space,
         reached,
     };
-    let mut evaluation = Evaluation { targets: evaluator.targets(None), slices: Vec::new() };
+    let mut evaluation = Evaluation { targets: evaluator.targets(None), ..Evaluation::default() };
     for (name, column) in metrics.slices.iter().filter_map(|name| Some((name, column(name)?))) {
         let codes = &scores.aux[column];
         let mut values: Vec<u32> = codes.clone();

@@ -30,17 +30,23 @@ pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resu
         if path.is_dir() {
             fs::remove_dir_all(path)?;
         }
-        fs::rename(&aside, path)?;
-        if let Some(parent) = path.parent().and_then(|p| File::open(p).ok()) {
-            // Makes the rename itself durable; not every file system can.
-            parent.sync_all().ok();
-        }
-        Ok(())
+        put(&aside, path)
     });
     if result.is_err() {
         remove(&aside).ok();
     }
     result.with_context(|| format!("writing `{}` (what was there before is untouched)", path.display()))
+}
+
+/// Gives what is whole and synced its name, durably.
+pub(crate) fn put(aside: &Path, path: &Path) -> Result<()> {
+    fs::rename(aside, path)?;
+    let parent = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+    if let Some(parent) = parent.and_then(|p| File::open(p).ok()) {
+        // Makes the rename itself durable; not every file system can.
+        parent.sync_all().ok();
+    }
+    Ok(())
 }
 
 fn aside(path: &Path) -> PathBuf {

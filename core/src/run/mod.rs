@@ -11,6 +11,7 @@ mod manifest;
 mod tensorboard;
 
 pub use checkpoint::{Checkpoint, CheckpointIndex, CheckpointState, Loaded, Tensors};
+pub(crate) use files::put;
 pub use files::{replace_file, write_aside};
 pub use folder::{RunFolder, find_run};
 pub use journal::{Journal, Line};

@@ -1,14 +1,26 @@
 //! Scoring: what `eval`, `predict` and training's own evaluations share. One path: rows → encoded batch → logits → composition.
 
 mod expression;
+mod folder;
+mod ledger;
+mod options;
+mod parts;
 mod predict;
+mod rows;
 mod scorer;
 mod sink;
+mod values;
+mod writer;
 
 pub use expression::Expression;
-pub use predict::{PredictSummary, probabilities, write_predictions};
+pub use folder::PartsSummary;
+pub use ledger::{InputRecord, PartRecord, Policies, PredictManifest, PredictStatus, Work};
+pub use options::{MissingColumns, PredictOptions, PredictSummary, UnknownIds};
+pub use parts::{Partition, Shard};
+pub use predict::{probabilities, write_predictions};
 pub use scorer::Scorer;
 pub use sink::Sink;
+pub use values::Values;
 
 use crate::data::{BatchPlan, Dataset, Part};
 use crate::graph::Graph;

@@ -1,8 +1,8 @@
 //! A finished run, loaded to score.
 
-use super::{collect, evaluate};
+use super::{Values, collect, evaluate};
 use crate::data::source::SharedSource;
-use crate::data::{self, Dataset, Part, PrepareOptions, Preprocessor, open_source};
+use crate::data::{self, Dataset, Part, PrepareOptions, Preprocessor, RawEncoder, open_source};
 use crate::device::Device;
 use crate::graph::Graph;
 use crate::metrics::Evaluation;
@@ -27,6 +27,10 @@ pub struct Scorer {
     pub model: Model,
     /// How raw columns become its input.
     pub preprocessor: Arc<Preprocessor>,
+    /// Which weights these are: changes when they do.
+    pub version: String,
+    /// The run's folder.
+    pub run: PathBuf,
     manifest: Manifest,
 }
 
@@ -51,12 +55,13 @@ impl Scorer {
         let index = CheckpointIndex::load(&folder.checkpoints())?;
         let name = index.last.with_context(|| format!("the run `{}` has no final checkpoint", folder.path.display()))?;
         let checkpoint = Checkpoint::at(&folder.checkpoints(), &name);
-        checkpoint.state()?;
+        let version = format!("{name}-{}", checkpoint.state()?.model_hash());
         // The biases are in the checkpoint; any rate will do here.
         let rates = vec![0.5; graph.len()];
         let mut model = Model::build(&spec, graph.clone(), preprocessor.fields().clone(), &rates, device, false)?;
         model.load(checkpoint.model()?).with_context(|| format!("loading checkpoint `{name}` of `{}`", folder.path.display()))?;
-        Ok(Self { spec, graph, model, preprocessor: Arc::new(preprocessor), manifest })
+        let (preprocessor, run) = (Arc::new(preprocessor), folder.path.clone());
+        Ok(Self { spec, graph, model, preprocessor, version, run, manifest })
     }
 
     /// Opens other files to score: with the run's source where its kind fits, else with the source for their ending.
@@ -87,15 +92,22 @@ impl Scorer {
         (source.open)(&toml::Table::new(), Some(files), &Graph::of(&self.spec))
     }
 
-    /// Metrics on the test part, or on all rows of other files (which need labels).
+    /// Metrics on the test part, or on all rows of other files (which need labels); with those of the `NAME=EXPR` texts of `values`.
     ///
     /// # Errors
     /// Data that are missing, have changed since the run, or lack a column.
-    pub fn evaluate(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Evaluation> {
+    pub fn evaluate(&self, files: Option<&[PathBuf]>, values: &[String], options: &PrepareOptions<'_>) -> Result<Evaluation> {
         let source = match files {
             None => open_source(&self.spec, None)?,
             Some(files) => self.open_source(files)?,
         };
+        let reserved = self.graph.targets.iter().any(|t| t.name == "value");
+        if reserved && !values.is_empty() {
+            bail!(
+                "the funnel has a stage or an outcome called `value`, under which the metrics of `--value` would stand; it cannot be evaluated here"
+            );
+        }
+        let values = Values::parse(values, &self.graph, source.schema()?.as_ref(), &[])?;
         let layout = self.preprocessor.layout();
         let others = layout.for_other_rows();
         let layout = Some(if files.is_some() { &others } else { layout });
@@ -113,6 +125,10 @@ impl Scorer {
             bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
         }
         let scores = collect(&self.model, &dataset, Part::Test)?;
-        Ok(evaluate(&self.spec, &self.graph, &dataset, &scores))
+        let mut evaluation = evaluate(&self.spec, &self.graph, &dataset, &scores);
+        let mut encoder = RawEncoder::new(Arc::clone(&self.preprocessor));
+        encoder.show_values = options.show_values;
+        evaluation.values = values.evaluate(&self.graph, &scores, &values.read(&source, &dataset, Part::Test, &encoder)?);
+        Ok(evaluation)
     }
 }

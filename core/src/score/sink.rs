@@ -1,15 +1,20 @@
 //! Where predictions go: a CSV or Parquet file, written aside and renamed when it is whole.
 
+use crate::run::put;
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+
+/// Rows of a row group of Parquet, which is held in memory until it is full.
+const GROUP_ROWS: usize = 1 << 17;
 
 /// An open file of predictions.
 pub struct Sink {
@@ -50,10 +55,14 @@ impl Sink {
                 Writer::Csv(Box::new(writer))
             }
             "parquet" => {
-                let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+                let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?));
+                let properties = properties.set_max_row_group_row_count(Some(GROUP_ROWS)).build();
                 Writer::Parquet(Box::new(ArrowWriter::try_new(open()?, schema, Some(properties))?))
             }
-            _ => bail!("`{}`: predictions are written to a `.csv` or a `.parquet` file", path.display()),
+            _ => bail!(
+                "`{}`: predictions are written to a `.csv` or a `.parquet` file, or in parts to a folder (a name without an ending)",
+                path.display()
+            ),
         };
         Ok(Self { path: path.to_owned(), aside, writer })
     }
@@ -75,14 +84,27 @@ impl Sink {
     /// # Errors
     /// The file system.
     pub fn finish(self) -> Result<()> {
+        self.finish_with(None)
+    }
+
+    /// The same, with a note under a key in the metadata of a Parquet file.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn finish_with(self, note: Option<(&str, String)>) -> Result<()> {
         let Self { path, aside, writer } = self;
         let close = || -> Result<()> {
             match writer {
-                Writer::Parquet(writer) => drop(writer.close()?),
+                Writer::Parquet(mut writer) => {
+                    if let Some((key, text)) = note {
+                        writer.append_key_value_metadata(KeyValue::new(key.to_owned(), text));
+                    }
+                    drop(writer.close()?);
+                }
                 Writer::Csv(mut writer) => writer.flush()?,
             }
             File::open(&aside.0)?.sync_all()?;
-            Ok(std::fs::rename(&aside.0, &path)?)
+            put(&aside.0, &path)
         };
         close().with_context(|| format!("writing `{}`", path.display()))
     }

@@ -95,6 +95,11 @@ impl Source for ParquetSource {
     }
 
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream> {
+        self.read_from(input, columns, 0)
+    }
+
+    /// Row groups and pages before `first` are not decoded.
+    fn read_from(&self, input: usize, columns: &[String], first: u64) -> anyhow::Result<ChunkStream> {
         let path = self.paths.get(input).with_context(|| format!("no input {input}"))?.clone();
         // Types are those of the first file, so that all chunks of the source agree.
         let expected = Arc::clone(start(&self.paths[0])?.schema());
@@ -109,10 +114,12 @@ impl Source for ParquetSource {
         kept.dedup();
         let order: Vec<usize> = wanted.iter().filter_map(|w| kept.iter().position(|k| k == w)).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
-        let reader = builder.with_projection(mask).with_batch_size(CHUNK_ROWS).build().map_err(|e| broken(&path, &e))?;
+        let skipped = usize::try_from(first.min(rows))?;
+        let builder = builder.with_projection(mask).with_batch_size(CHUNK_ROWS).with_offset(skipped);
+        let reader = builder.build().map_err(|e| broken(&path, &e))?;
         let (read, bytes) = (Arc::clone(&self.read), std::fs::metadata(&path).map_or(0, |m| m.len()));
         read.store(0, Ordering::Relaxed);
-        let mut next = 1;
+        let mut next = first + 1;
         Ok(Box::new(reader.map(move |batch| {
             let batch = batch.map_err(|e| broken(&path, &e))?;
             let records = select(&batch, &order, &schema).map_err(|e| broken(&path, &e))?;
@@ -170,6 +177,12 @@ mod tests {
         let first = source.read(0, &columns).unwrap().next().unwrap().unwrap();
         assert_eq!(first.records.column(0).as_string::<i32>().value(2), "x");
         assert_eq!((first.numbers.get(0), first.numbers.get(2)), (1, 3));
+        let last = source.read_from(0, &columns, 2).unwrap().next().unwrap().unwrap();
+        assert_eq!((last.records.num_rows(), last.numbers.get(0)), (1, 3));
+        assert_eq!(last.records.column(0).as_string::<i32>().value(0), "x");
+        assert!(source.read_from(0, &columns, 3).unwrap().next().is_none());
+        let counted: usize = source.read(0, &[]).unwrap().map(|c| c.unwrap().records.num_rows()).sum();
+        assert_eq!(counted, 3);
         let second = source.read(1, &columns).unwrap().next().unwrap().unwrap();
         assert_eq!(second.records.column(1).as_primitive::<Int64Type>().value(0), 4);
     }

@@ -124,7 +124,7 @@ impl<'a> Parser<'a> {
                 if self.rest().starts_with('(') {
                     self.function(&self.text[span.clone()], span)
                 } else {
-                    self.variable(&self.text[span.clone()].to_owned(), span)
+                    self.variable(&self.text[span.clone()], span)
                 }
             }
             _ => Err(self.unexpected("a number, a name or `(`")),
