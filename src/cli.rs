@@ -1,5 +1,6 @@
 //! The command line, as data.
 
+use crate::commands::{calibrate, man};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esmm_funnel_core::device::DeviceChoice;
 use std::path::PathBuf;
@@ -83,6 +84,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Score rows with a finished run.
     Predict(PredictArgs),
+    /// Calibrate a finished run: fit corrections of its probabilities, or take them away.
+    Calibrate(calibrate::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),
@@ -91,6 +94,8 @@ pub enum Command {
     Synth(SynthCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands.
+    Man(man::Args),
 }
 
 /// A spec and what the command line changes in it.
@@ -260,6 +265,9 @@ pub struct EvalArgs {
     /// Evaluate all rows of these files instead of the test part.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<PathBuf>,
+    /// Leave the run's calibration out.
+    #[arg(long)]
+    pub uncalibrated: bool,
     /// Exit with 1 if this holds.
     #[arg(long = "fail-if", value_name = "EXPR")]
     pub fail_if: Vec<String>,
@@ -275,6 +283,9 @@ pub struct PredictArgs {
     /// The file to write: `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Leave the run's calibration out.
+    #[arg(long)]
+    pub uncalibrated: bool,
 }
 
 /// What to start.

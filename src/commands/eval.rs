@@ -1,22 +1,20 @@
 //! `eval`: the test part of a finished run, or all rows of other files.
 
 use super::metrics_text::metrics_text;
-use super::{RUNS, check_targets, encoding, expectations, gates, store_dir};
+use super::{RUNS, check_targets, encoding, expectations, gates, open_scorer, store_dir};
 use crate::STOP;
 use crate::cli::{EvalArgs, Global};
 use crate::ui::{Exit, Ui};
 use anyhow::Result;
 use esmm_funnel_core::data::PrepareOptions;
-use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::find_run;
-use esmm_funnel_core::score::Scorer;
 use serde_json::json;
 use std::path::Path;
 
 pub fn run(args: &EvalArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
     let folder = find_run(&args.run, Path::new(RUNS))?;
-    let scorer = Scorer::open(&folder, &cpu())?;
+    let scorer = open_scorer(&folder, args.uncalibrated)?;
     check_targets(&expectations, &scorer.spec)?;
     let store = store_dir(global);
     let encoding = encoding(ui);

@@ -1,20 +1,18 @@
 //! `predict`: score rows with a finished run.
 
-use super::RUNS;
+use super::{RUNS, open_scorer};
 use crate::STOP;
 use crate::cli::PredictArgs;
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, count};
 use anyhow::Result;
-use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::find_run;
-use esmm_funnel_core::score::Scorer;
 use serde_json::json;
 use std::path::Path;
 
 pub fn run(args: &PredictArgs, ui: &Ui) -> Result<Exit> {
     let folder = find_run(&args.run, Path::new(RUNS))?;
-    let scorer = Scorer::open(&folder, &cpu())?;
+    let scorer = open_scorer(&folder, args.uncalibrated)?;
     let source = scorer.open_source(&args.data)?;
     let progress = RowProgress::new(ui, "predicting");
     let summary = scorer.predict(&source, &args.out, &|rows| progress.show(rows, ""), &STOP)?;

@@ -1,6 +1,7 @@
 //! A finished run, loaded to score.
 
 use super::{collect, evaluate};
+use crate::calibration::Calibration;
 use crate::data::source::SharedSource;
 use crate::data::{self, Dataset, Part, PrepareOptions, Preprocessor, open_source};
 use crate::device::Device;
@@ -21,21 +22,39 @@ use std::sync::Arc;
 pub struct Scorer {
     /// The run's spec.
     pub spec: Spec,
-    /// The funnel.
+    /// The funnel, with the run's calibration; composing by it gives calibrated probabilities.
     pub graph: Graph,
-    /// The model, with the run's final weights.
+    /// The model, with the run's final weights. Its logits are those of the towers, and its graph is [`Self::graph`].
     pub model: Model,
     /// How raw columns become its input.
     pub preprocessor: Arc<Preprocessor>,
+    /// The calibration, if the run has one.
+    pub calibration: Option<Calibration>,
+    /// The name of the checkpoint that it scores with.
+    pub checkpoint: String,
     manifest: Manifest,
 }
 
 impl Scorer {
-    /// Loads a finished run.
+    /// Loads a finished run, with its calibration if it has one.
     ///
     /// # Errors
     /// A run that has not finished, or whose files are missing or damaged: the message names the file and what to do.
     pub fn open(folder: &RunFolder, device: &Device) -> Result<Self> {
+        let mut scorer = Self::open_uncalibrated(folder, device)?;
+        if let Some(calibration) = Calibration::load(folder, &scorer.graph, &scorer.checkpoint)? {
+            scorer.graph = scorer.graph.calibrated_by(calibration.corrections(&scorer.model.graph));
+            scorer.model.graph = scorer.graph.clone();
+            scorer.calibration = Some(calibration);
+        }
+        Ok(scorer)
+    }
+
+    /// Loads a finished run as it was trained.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_uncalibrated(folder: &RunFolder, device: &Device) -> Result<Self> {
         let manifest = Manifest::load(folder)?;
         if manifest.status != Status::Finished {
             bail!(
@@ -56,7 +75,7 @@ impl Scorer {
         let rates = vec![0.5; graph.len()];
         let mut model = Model::build(&spec, graph.clone(), preprocessor.fields().clone(), &rates, device, false)?;
         model.load(checkpoint.model()?).with_context(|| format!("loading checkpoint `{name}` of `{}`", folder.path.display()))?;
-        Ok(Self { spec, graph, model, preprocessor: Arc::new(preprocessor), manifest })
+        Ok(Self { spec, graph, model, preprocessor: Arc::new(preprocessor), calibration: None, checkpoint: name, manifest })
     }
 
     /// Opens other files to score: with the run's source where its kind fits, else with the source for their ending.
@@ -87,11 +106,11 @@ impl Scorer {
         (source.open)(&toml::Table::new(), Some(files), &Graph::of(&self.spec))
     }
 
-    /// Metrics on the test part, or on all rows of other files (which need labels).
+    /// The run's rows in their parts, or all rows of other files (which need labels) as a test part.
     ///
     /// # Errors
     /// Data that are missing, have changed since the run, or lack a column.
-    pub fn evaluate(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Evaluation> {
+    pub fn rows(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Dataset> {
         let source = match files {
             None => open_source(&self.spec, None)?,
             Some(files) => self.open_source(files)?,
@@ -109,6 +128,15 @@ impl Scorer {
             bail!("the run's data have changed since it was trained; name the files to evaluate with `--data`");
         }
         lint.check()?;
+        Ok(dataset)
+    }
+
+    /// Metrics on the test part, or on all rows of other files (which need labels).
+    ///
+    /// # Errors
+    /// As [`Self::rows`]; there are no such rows.
+    pub fn evaluate(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Evaluation> {
+        let dataset = self.rows(files, options)?;
         if dataset.rows(Part::Test) == 0 {
             bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
         }
