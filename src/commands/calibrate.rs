@@ -74,8 +74,14 @@ pub fn run(args: &Args, global: &Global, ui: &Ui) -> Result<Exit> {
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
     let scoring = RowProgress::new(ui, "scoring");
-    let prepare =
-        PrepareOptions { cache_dir: &store, show_values: global.show_values, verify: false, layout: None, progress: &progress, stop: &STOP };
+    let prepare = PrepareOptions {
+        cache_dir: &store,
+        show_values: global.show_values,
+        verify: false,
+        layout: None,
+        progress: &progress,
+        stop: &STOP,
+    };
     let files = (!args.data.is_empty()).then_some(args.data.as_slice());
     let options = CalibrateOptions { method, stages, keep_rates, files, progress: &|rows| scoring.show(rows, "") };
     let calibrated = scorer.calibrate(&options, &prepare)?;
@@ -101,7 +107,8 @@ fn remove(folder: &RunFolder, ui: &Ui) -> Result<Exit> {
     if folder.file(names::CARD).exists() {
         card::write(folder)?;
     }
-    let text = if removed { format!("removed {}", path.display()) } else { format!("the run `{}` has no calibration", folder.path.display()) };
+    let text =
+        if removed { format!("removed {}", path.display()) } else { format!("the run `{}` has no calibration", folder.path.display()) };
     ui.answer(&text, &json!({ "run": folder.path, "calibration": null, "removed": removed }))?;
     Ok(Exit::Done)
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 pub fn run(args: &EvalArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
     let folder = find_run(&args.run, Path::new(RUNS))?;
-    let scorer = open_scorer(&folder, args.uncalibrated)?;
+    let scorer = open_scorer(&folder, args.uncalibrated, ui)?;
     check_targets(&expectations, &scorer.spec)?;
     let store = store_dir(global);
     let encoding = encoding(ui);

@@ -93,8 +93,16 @@ fn store_dir(global: &Global) -> PathBuf {
 }
 
 /// Opens a finished run to score with, with its calibration or without.
-fn open_scorer(folder: &RunFolder, uncalibrated: bool) -> Result<Scorer> {
-    if uncalibrated { Scorer::open_uncalibrated(folder, &cpu()) } else { Scorer::open(folder, &cpu()) }
+fn open_scorer(folder: &RunFolder, uncalibrated: bool, ui: &Ui) -> Result<Scorer> {
+    if uncalibrated {
+        return Scorer::open_uncalibrated(folder, &cpu());
+    }
+    let scorer = Scorer::open(folder, &cpu())?;
+    if let Some(calibration) = &scorer.calibration {
+        let stages: Vec<&str> = calibration.stages.keys().map(String::as_str).collect();
+        ui.story(&format!("calibrated: {} (`--uncalibrated` leaves that out)", stages.join(", ")));
+    }
+    Ok(scorer)
 }
 
 /// Options of a session on `device`.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub fn run(args: &PredictArgs, ui: &Ui) -> Result<Exit> {
     let folder = find_run(&args.run, Path::new(RUNS))?;
-    let scorer = open_scorer(&folder, args.uncalibrated)?;
+    let scorer = open_scorer(&folder, args.uncalibrated, ui)?;
     let source = scorer.open_source(&args.data)?;
     let progress = RowProgress::new(ui, "predicting");
     let summary = scorer.predict(&source, &args.out, &|rows| progress.show(rows, ""), &STOP)?;

@@ -63,11 +63,12 @@ fn a_known_miscalibration_is_undone() {
     let (bent, _) = simulated(200_000, |z| z.powi(3) / 4.0 - 1.0);
     let isotonic = fit(Method::Isotonic, &bent).unwrap();
     let platt = fit(Method::Platt, &bent).unwrap();
-    let off = |map: &Map| bent.logits.iter().zip(&truth).map(|(z, t)| (sigmoid(map.apply(*z)) - sigmoid(*t)).abs()).sum::<f64>() / 200_000.0;
+    let off =
+        |map: &Map| bent.logits.iter().zip(&truth).map(|(z, t)| (sigmoid(map.apply(*z)) - sigmoid(*t)).abs()).sum::<f64>() / 200_000.0;
     assert!(off(&isotonic) < 0.004 && off(&platt) > 2.0 * off(&isotonic), "{} {}", off(&isotonic), off(&platt));
     // Joining centres keeps the sum of predictions.
     let sum: f64 = bent.logits.iter().map(|z| sigmoid(isotonic.apply(*z))).sum();
-    let positives = bent.labels.iter().filter(|y| **y == 1).count() as f64;
+    let positives = bent.classes().1 as f64;
     assert!((sum / positives - 1.0).abs() < 0.005, "{}", sum / positives);
 }
 
@@ -88,7 +89,7 @@ fn kept_negatives_add_the_log_of_their_rate() {
     let map = fit(Method::Platt, &kept).unwrap();
     let with = |correction: &Correction| {
         let sum: f64 = truth.iter().map(|z| sigmoid(correction.apply(*z))).sum();
-        sum / all.labels.iter().filter(|y| **y == 1).count() as f64
+        sum / all.classes().1 as f64
     };
     let without = with(&Correction { map: map.clone(), log_keep_rate: 0.0 });
     let right = with(&Correction { map: map.clone(), log_keep_rate: rate.ln() });
@@ -123,7 +124,9 @@ fn what_cannot_be_fitted_is_refused() {
 
 #[test]
 fn maps_that_are_not_monotone_are_faults() {
-    assert!(Map::Platt { slope: 0.0, intercept: 1.0 }.fault().is_some() && Map::Platt { slope: 1.0, intercept: f64::NAN }.fault().is_some());
+    assert!(
+        Map::Platt { slope: 0.0, intercept: 1.0 }.fault().is_some() && Map::Platt { slope: 1.0, intercept: f64::NAN }.fault().is_some()
+    );
     assert!(Map::Temperature { temperature: -1.0 }.fault().is_some());
     for bad in [vec![], vec![(0.0, 1.0), (1.0, 1.0)], vec![(0.0, 1.0), (0.0, 2.0)], vec![(0.0, f64::INFINITY)]] {
         assert!(Map::Isotonic { knots: bad }.fault().is_some());
@@ -138,7 +141,7 @@ proptest! {
         at in proptest::collection::vec(-40f32..40.0, 2..60),
     ) {
         let mut rows = rows;
-        for (i, row) in rows.iter_mut().enumerate().take(2 * FEWEST as usize) {
+        for (i, row) in rows.iter_mut().enumerate().take(2 * usize::try_from(FEWEST).unwrap()) {
             row.1 = i % 2 == 0;
         }
         let sample = Sample {

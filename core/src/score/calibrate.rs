@@ -91,7 +91,9 @@ impl Scorer {
     pub fn calibrate(&self, options: &CalibrateOptions<'_>, prepare: &PrepareOptions<'_>) -> Result<Calibrated> {
         let graph = self.graph.clone().calibrated_by(Vec::new());
         if graph.composition == Composition::Quotient && options.keep_rates.iter().any(Option::is_some) {
-            bail!("a keep rate is of negatives of a conditional probability, and with `funnel.composition = \"quotient\"` no tower predicts one");
+            bail!(
+                "a keep rate is of negatives of a conditional probability, and with `funnel.composition = \"quotient\"` no tower predicts one"
+            );
         }
         let before = self.calibration.as_ref().map(|c| c.stages.clone()).unwrap_or_default();
         let rate = |(stage, name): (usize, &str)| {
@@ -124,7 +126,8 @@ impl Scorer {
             None
         };
         if let Some((rows, (before, after))) = &checked {
-            let held_out = if *rows == "test" || !fitted { String::new() } else { ", each fifth by what was fitted to the other four".into() };
+            let held_out =
+                if *rows == "test" || !fitted { String::new() } else { ", each fifth by what was fitted to the other four".into() };
             let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
             calibration.checked = Some(Checked { on: format!("{rows}{held_out}"), before, after });
         }
@@ -261,7 +264,13 @@ fn doubt(stage: &str, map: &Map, sample: &Sample) -> Option<String> {
     if negatives.min(positives) < method.few() && method != Method::None {
         let (rarer, label) = if positives <= negatives { (positives, 1) } else { (negatives, 0) };
         let name = method.name();
-        return Some(format!("stage `{stage}`: {rarer} rows with label {label} are few for `{name}`, which is better off with {}", method.few()));
+        #[allow(clippy::cast_precision_loss)]
+        let error = 100.0 / (rarer as f64).sqrt();
+        return Some(format!(
+            "stage `{stage}`: {rarer} rows with label {label} are few for `{name}`: how often they occur is itself known to ±{error:.0} % only, and {} \
+             or more are better",
+            method.few()
+        ));
     }
     match map {
         Map::Isotonic { knots } if knots.len() <= 3 => {

@@ -11,7 +11,8 @@ use crate::graph::Graph;
 use crate::metrics::Evaluation;
 use crate::model::Model;
 use crate::run::{
-    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Manifest, RunFolder, Status, card, names, replace_file,
+    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Manifest, RunFolder, Status, card, names,
+    replace_file,
 };
 use crate::score;
 use crate::spec::Spec;

@@ -11,7 +11,8 @@ pub(super) fn table(part: &Value) -> String {
         let targets = part.as_object().into_iter().flatten().filter(|(name, _)| *name != "slices");
         targets.flat_map(|(stage, spaces)| spaces.as_object().into_iter().flatten().map(move |(space, m)| (stage, space, m)))
     };
-    let columns: Vec<(&str, usize)> = COLUMNS.into_iter().filter(|(c, _)| *c != "gauc" || all().any(|(_, _, m)| m["gauc"].is_number())).collect();
+    let columns: Vec<(&str, usize)> =
+        COLUMNS.into_iter().filter(|(c, _)| *c != "gauc" || all().any(|(_, _, m)| m["gauc"].is_number())).collect();
     let header: Vec<&str> = ["stage", "space", "rows", "positives"].into_iter().chain(columns.iter().map(|c| c.0)).collect();
     let integer = |v: &Value| v.as_u64().map_or_else(|| "—".into(), count);
     let rows = all().map(|(stage, space, m)| {

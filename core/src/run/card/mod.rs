@@ -168,7 +168,7 @@ impl Card {
         let mut header = String::new();
         for line in self.resolved.lines() {
             if let Some(section) = line.strip_prefix('[') {
-                header = section.trim_end_matches(']').to_owned();
+                section.trim_end_matches(']').clone_into(&mut header);
             } else if let Some((setting, origin)) = line.rsplit_once("  # ")
                 && let Some((key, value)) = setting.split_once(" = ")
                 && origin != "default"
@@ -178,7 +178,11 @@ impl Card {
                 rows.push(vec![cell(&key), cell(value), cell(origin)]);
             }
         }
-        format!("## Settings\n\nStated; all others have their defaults, see `{}`.\n\n{}", names::RESOLVED, table(&["key", "value", "from"], rows))
+        format!(
+            "## Settings\n\nStated; all others have their defaults, see `{}`.\n\n{}",
+            names::RESOLVED,
+            table(&["key", "value", "from"], rows)
+        )
     }
 
     fn limits(&self) -> String {
@@ -199,11 +203,13 @@ impl Card {
             }
         }
         if let Split::Random { .. } = self.spec.split {
-            limits.push("The split is random by row: test has the users and the period of train, and says nothing of later or other ones.".into());
+            limits.push(
+                "The split is random by row: test has the users and the period of train, and says nothing of later or other ones.".into(),
+            );
         }
         limits.push("An id that owns no table row is read as out of vocabulary; `predict` counts them.".into());
-        let lines: String = limits.iter().map(|l| format!("- {}\n", cell(l))).collect();
-        format!("## Limits\n\n{lines}")
+        let lines: Vec<String> = limits.iter().map(|l| format!("- {}", cell(l))).collect();
+        format!("## Limits\n\n{}\n", lines.join("\n"))
     }
 
     fn reproduce(&self) -> String {
