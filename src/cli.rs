@@ -17,6 +17,7 @@ pub struct Cli {
 
 /// Options of all commands.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
 pub struct Global {
     /// Say more; twice: everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

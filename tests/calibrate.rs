@@ -168,6 +168,7 @@ fn sampled_negatives_are_put_back() {
             // The check on the thinned test part counts each kept row for four.
             let checked = &ran["calibration"]["checked"];
             let after = metric(&checked["after"], &format!("{path}.pcoc"));
+            assert_eq!(t.ok("eval run --format json -q").json()["test"], checked["after"]);
             assert!((after - 1.0).abs() < 0.06 && metric(&checked["before"], &format!("{path}.pcoc")) > 1.5, "{method} {path}: {after}");
         }
     }

@@ -170,6 +170,9 @@ fn text(calibrated: &Calibrated, stages: &[&str], folder: &RunFolder) -> String 
     if let (Some((before, after)), Some(checked)) = (&calibrated.checked, &calibration.checked) {
         text += &format!("\nbefore → after, on {}\n{}", checked.on, comparison(before, after));
         text += "(a correction keeps the order of rows, so the AUC of a conditional head stays; that of a product of heads can move)\n";
+        if calibration.stages.values().any(|s| s.keep_rate.is_some()) {
+            text += "(in these metrics a kept negative counts for all that it stands for)\n";
+        }
     }
     text + &format!("wrote {}; `eval` and `predict` use it, `--uncalibrated` leaves it out", folder.file(names::CALIBRATION).display())
 }

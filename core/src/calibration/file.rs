@@ -155,6 +155,12 @@ impl Calibration {
         }
     }
 
+    /// The share of its negatives that the run's rows hold, one a stage of the graph; `None`: all.
+    #[must_use]
+    pub fn keep_rates(&self, graph: &Graph) -> Vec<Option<f64>> {
+        graph.nodes.iter().map(|n| self.stages.get(&n.name)?.keep_rate).collect()
+    }
+
     /// The corrections, one a stage of the graph.
     #[must_use]
     pub fn corrections(&self, graph: &Graph) -> Vec<Option<Correction>> {

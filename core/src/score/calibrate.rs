@@ -72,15 +72,17 @@ impl Rows {
         };
         (rows, sample)
     }
-    /// The same rows, each counting for those it stands for.
-    #[allow(clippy::cast_possible_truncation)]
-    fn population(&self, keep_rates: &[Option<f64>]) -> Scores {
-        let mut scores = self.scores.clone();
-        if keep_rates.iter().any(Option::is_some) {
-            scores.weights = (0..scores.len()).map(|row| self.weight(row, keep_rates, None) as f32).collect();
-        }
-        scores
+}
+
+/// Scored rows, each counting for those it stands for where some negatives were left out of the log.
+#[allow(clippy::cast_possible_truncation)]
+pub(super) fn population(graph: &Graph, scores: Scores, keep_rates: &[Option<f64>]) -> Scores {
+    if keep_rates.iter().all(Option::is_none) {
+        return scores;
     }
+    let mut rows = Rows::of(graph, scores);
+    rows.scores.weights = (0..rows.scores.len()).map(|row| rows.weight(row, keep_rates, None) as f32).collect();
+    rows.scores
 }
 
 impl Scorer {
@@ -181,7 +183,7 @@ impl Work<'_> {
             evaluation.slices.clear();
             evaluation
         };
-        let scores = rows.population(&self.keep_rates);
+        let scores = population(graph, rows.scores.clone(), &self.keep_rates);
         let before = metrics(graph, &scores);
         let after = match crossed {
             None => metrics(&graph.clone().calibrated_by(calibration.corrections(graph)), &scores),

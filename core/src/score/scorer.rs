@@ -1,5 +1,6 @@
 //! A finished run, loaded to score.
 
+use super::calibrate::population;
 use super::{collect, evaluate};
 use crate::calibration::Calibration;
 use crate::data::source::SharedSource;
@@ -131,7 +132,8 @@ impl Scorer {
         Ok(dataset)
     }
 
-    /// Metrics on the test part, or on all rows of other files (which need labels).
+    /// Metrics on the test part, or on all rows of other files (which need labels). If the run's calibration says that its rows hold a share of
+    /// the negatives only, those of the test part count for all; other files count as they are.
     ///
     /// # Errors
     /// As [`Self::rows`]; there are no such rows.
@@ -140,7 +142,12 @@ impl Scorer {
         if dataset.rows(Part::Test) == 0 {
             bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
         }
-        let scores = collect(&self.model, &dataset, Part::Test)?;
+        let mut scores = collect(&self.model, &dataset, Part::Test)?;
+        if files.is_none()
+            && let Some(calibration) = &self.calibration
+        {
+            scores = population(&self.graph, scores, &calibration.keep_rates(&self.graph));
+        }
         Ok(evaluate(&self.spec, &self.graph, &dataset, &scores))
     }
 }

@@ -16,6 +16,9 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use std::io::Write;
 
+/// How rows are counted where negatives are sampled.
+const KEPT: &str =
+    "Of some stages the log holds a share of the negatives, see below; in these metrics each of them counts for all that it stands for";
 /// A stage with fewer positives than this is named among the limits.
 const FEW_POSITIVES: u64 = 100;
 
@@ -134,6 +137,9 @@ impl Card {
             (Some(checked), _) => {
                 text += &format!("With the calibration:\n\n{}", metrics::table(&checked.after));
                 text += &format!("\nAs trained:\n\n{}", metrics::table(&checked.before));
+                if self.calibration.iter().flat_map(|c| c.stages.values()).any(|s| s.keep_rate.is_some()) {
+                    text += &format!("\n{KEPT}.\n");
+                }
             }
         }
         text
