@@ -1,5 +1,6 @@
 //! The command line, as data.
 
+use crate::commands::{calibrate, man};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esmm_funnel_core::device::DeviceChoice;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub struct Cli {
 
 /// Options of all commands.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
 pub struct Global {
     /// Say more; twice: everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -83,6 +85,8 @@ pub enum Command {
     Eval(crate::commands::eval::Args),
     /// Score rows with a finished run.
     Predict(crate::commands::predict::Args),
+    /// Calibrate a finished run: fit corrections of its probabilities, or take them away.
+    Calibrate(calibrate::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),
@@ -91,6 +95,8 @@ pub enum Command {
     Synth(SynthCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands.
+    Man(man::Args),
 }
 
 /// A spec and what the command line changes in it.

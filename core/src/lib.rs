@@ -13,6 +13,7 @@
 //! | [`optim`] | update rules, for table rows and dense parameters alike | yes |
 //! | [`model`] | embeddings + encoder + towers; forward, and backward of a batch | yes |
 //! | [`train`] | one step, the loop, a whole run, and what watches it | no |
+//! | [`calibration`] | monotone corrections of conditional logits, fitted after training | no |
 //! | [`metrics`] | pure functions over slices in f64, per stage and space | no |
 //! | [`run`] | run folders, checkpoints, atomic writing | no |
 //! | [`score`] | a finished run, loaded; evaluation and prediction | no |
@@ -38,6 +39,7 @@
 pub use burn;
 pub use inventory;
 
+pub mod calibration;
 pub mod data;
 pub mod device;
 pub mod diagnostic;

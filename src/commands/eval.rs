@@ -1,15 +1,13 @@
 //! `eval`: the test part of a finished run, or all rows of other files.
 
 use super::metrics_text::{metrics_text, values_text};
-use super::{RUNS, check_targets, encoding, expectations, gates, store_dir};
+use super::{RUNS, check_targets, encoding, expectations, gates, open_scorer, store_dir};
 use crate::STOP;
 use crate::cli::Global;
 use crate::ui::{Exit, Ui};
 use anyhow::Result;
 use esmm_funnel_core::data::PrepareOptions;
-use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::find_run;
-use esmm_funnel_core::score::Scorer;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +21,9 @@ pub struct Args {
     /// Metrics of a value computed from probabilities and columns, e.g. `value=p_purchase * price`.
     #[arg(long = "value", value_name = "NAME=EXPR")]
     pub values: Vec<String>,
+    /// Leave the run's calibration out.
+    #[arg(long)]
+    pub uncalibrated: bool,
     /// Exit with 1 if this holds.
     #[arg(long = "fail-if", value_name = "EXPR")]
     pub fail_if: Vec<String>,
@@ -31,7 +32,7 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global, ui: &Ui) -> Result<Exit> {
     let expectations = expectations(&args.fail_if)?;
     let folder = find_run(&args.run, Path::new(RUNS))?;
-    let scorer = Scorer::open(&folder, &cpu())?;
+    let scorer = open_scorer(&folder, args.uncalibrated, ui)?;
     check_targets(&expectations, &scorer.spec)?;
     let store = store_dir(global);
     let encoding = encoding(ui);

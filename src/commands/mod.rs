@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub mod calibrate;
 mod check;
 mod completions;
 pub mod eval;
@@ -7,6 +8,7 @@ mod explain;
 mod graph;
 mod init;
 mod list;
+pub mod man;
 mod metrics_text;
 mod new;
 pub mod predict;
@@ -22,10 +24,12 @@ use crate::cli::{Cli, Command, Global, NewCommand, SetArgs, SynthCommand};
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, plural};
 use anyhow::{Context, Result, bail};
-use esmm_funnel_core::device::Chosen;
+use esmm_funnel_core::device::{Chosen, cpu};
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
 use esmm_funnel_core::diagnostic::{Diagnostic, Severity};
 use esmm_funnel_core::metrics::{Evaluation, Expectation};
+use esmm_funnel_core::run::RunFolder;
+use esmm_funnel_core::score::Scorer;
 use esmm_funnel_core::spec::{self, Spec};
 use esmm_funnel_core::train::Fit;
 use esmm_funnel_core::train::session::{LoadedData, SessionOptions, load_data};
@@ -52,9 +56,11 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Prepare(args) => prepare::run(&args, &global, ui),
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, &global, ui),
+        Command::Calibrate(args) => calibrate::run(&args, &global, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args, ui),
     }
 }
 
@@ -84,6 +90,19 @@ fn load(spec: &Spec, options: &SessionOptions<'_>, ui: &Ui) -> Result<(LoadedDat
 /// Folder of stores.
 fn store_dir(global: &Global) -> PathBuf {
     global.store.clone().unwrap_or_else(|| PathBuf::from(".esmm-store"))
+}
+
+/// Opens a finished run to score with, with its calibration or without.
+fn open_scorer(folder: &RunFolder, uncalibrated: bool, ui: &Ui) -> Result<Scorer> {
+    if uncalibrated {
+        return Scorer::open_uncalibrated(folder, &cpu());
+    }
+    let scorer = Scorer::open(folder, &cpu())?;
+    if let Some(calibration) = &scorer.calibration {
+        let stages: Vec<&str> = calibration.stages.keys().map(String::as_str).collect();
+        ui.story(&format!("calibrated: {} (`--uncalibrated` leaves that out)", stages.join(", ")));
+    }
+    Ok(scorer)
 }
 
 /// Options of a session on `device`.

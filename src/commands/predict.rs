@@ -1,14 +1,13 @@
 //! `predict`: score rows with a finished run, into one file or a folder of parts.
 
-use super::RUNS;
+use super::{RUNS, open_scorer};
 use crate::STOP;
 use crate::cli::Global;
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, count, plural};
 use anyhow::{Result, bail};
-use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::find_run;
-use esmm_funnel_core::score::{MissingColumns, Partition, PredictOptions, PredictSummary, Scorer, Shard, UnknownIds};
+use esmm_funnel_core::score::{MissingColumns, Partition, PredictOptions, PredictSummary, Shard, UnknownIds};
 use serde_json::json;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -39,6 +38,9 @@ pub struct Args {
     /// Columns that the data lack: `default` reads them as if every cell were missing.
     #[arg(long, value_enum, default_value_t, value_name = "error|default")]
     pub missing_columns: Columns,
+    /// Leave the run's calibration out.
+    #[arg(long)]
+    pub uncalibrated: bool,
 }
 
 /// Policy for unknown ids.
@@ -59,7 +61,7 @@ pub enum Columns {
 pub fn run(args: &Args, global: &Global, ui: &Ui) -> Result<Exit> {
     let is_folder = folder_asked_for(args)?;
     let folder = find_run(&args.run, Path::new(RUNS))?;
-    let scorer = Scorer::open(&folder, &cpu())?;
+    let scorer = open_scorer(&folder, args.uncalibrated, ui)?;
     let source = scorer.open_source(&args.data)?;
     let progress = RowProgress::new(ui, "predicting");
     let show = |rows| progress.show(rows, "");

@@ -30,6 +30,25 @@ struct Saved {
     numbers: Vec<Vec<NumberFit>>,
 }
 
+impl Layout {
+    /// Reads the layout alone of what [`Preprocessor::save`] wrote.
+    ///
+    /// # Errors
+    /// The file is missing, broken or of another format; the error names it.
+    pub fn load(dir: &Path) -> anyhow::Result<Self> {
+        Ok(Saved::read(dir)?.layout)
+    }
+}
+impl Saved {
+    fn read(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join(FEATURES);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let saved: Self = serde_json::from_str(&text).with_context(|| format!("`{}` is broken", path.display()))?;
+        anyhow::ensure!(saved.format == FORMAT, "`{}` has format {}, and this version reads {FORMAT}", path.display(), saved.format);
+        Ok(saved)
+    }
+}
+
 impl Preprocessor {
     /// Writes both files into a folder.
     ///
@@ -72,10 +91,7 @@ impl Preprocessor {
     /// # Errors
     /// A file is missing, broken or of another format; the error names it.
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
-        let path = dir.join(FEATURES);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let saved: Saved = serde_json::from_str(&text).with_context(|| format!("`{}` is broken", path.display()))?;
-        anyhow::ensure!(saved.format == FORMAT, "`{}` has format {}, and this version reads {FORMAT}", path.display(), saved.format);
+        let saved = Saved::read(dir)?;
         let layout = saved.layout;
         let path = dir.join(VOCABULARY);
         let mut ids = read_vocabulary(&path, &layout).with_context(|| format!("cannot read `{}`", path.display()))?;

@@ -59,11 +59,12 @@ fn union(events: &[Event], pairs: &[(f64, f64)], terms: &mut Vec<f64>) -> f64 {
 }
 
 impl Graph {
-    /// Composes logits: `logits[s][row]` of S stages.
+    /// Composes logits, `logits[s][row]` of S stages as the towers give them; a calibration is applied here and nowhere else.
     #[must_use]
     pub fn compose(&self, logits: &[&[f32]]) -> Composed {
         let pairs = |row: usize, stage: usize| {
             let z = f64::from(logits[stage][row]);
+            let z = self.correction(stage).map_or(z, |c| c.apply(z));
             (log_sigmoid(z), log_sigmoid(-z))
         };
         self.compose_with(logits.first().map_or(0, |z| z.len()), &pairs)

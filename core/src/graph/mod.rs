@@ -8,6 +8,7 @@ pub mod compose;
 pub mod draw;
 pub mod words;
 
+use crate::calibration::Correction;
 pub use crate::spec::Composition;
 use crate::spec::{After, Spec};
 
@@ -59,7 +60,7 @@ pub struct LabelFlags {
 }
 
 /// The stages of a funnel.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Graph {
     /// What a row is.
     pub row: String,
@@ -71,6 +72,8 @@ pub struct Graph {
     pub composition: Composition,
     /// Per stage: whether another one has the same label column.
     shared: Vec<bool>,
+    /// One a stage; empty: logits count as the towers give them.
+    corrections: Vec<Option<Correction>>,
 }
 
 impl Graph {
@@ -107,12 +110,29 @@ impl Graph {
         graph
     }
 
+    /// The same funnel, composed from corrected logits: what a calibrated run scores with. `corrections` has an entry a stage, or none at all.
+    #[must_use]
+    pub fn calibrated_by(mut self, corrections: Vec<Option<Correction>>) -> Self {
+        self.corrections = corrections;
+        self
+    }
+    /// The correction of a stage's logit.
+    #[must_use]
+    pub fn correction(&self, stage: usize) -> Option<&Correction> {
+        self.corrections.get(stage)?.as_ref()
+    }
+    /// Whether any stage's logit is corrected.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        self.corrections.iter().any(Option::is_some)
+    }
+
     /// Of nodes in topological order, and outcomes as name and stages; composed by product.
     #[must_use]
     pub fn new(row: String, nodes: Vec<Node>, outcomes: Vec<(String, Vec<usize>)>) -> Self {
         let singles = nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), vec![i])).collect::<Vec<_>>();
         let shared = nodes.iter().map(|n| nodes.iter().filter(|m| m.label == n.label).count() > 1).collect();
-        let mut graph = Self { row, nodes, targets: Vec::new(), composition: Composition::Product, shared };
+        let mut graph = Self { row, nodes, targets: Vec::new(), composition: Composition::Product, shared, corrections: Vec::new() };
         graph.targets = singles
             .into_iter()
             .chain(outcomes)

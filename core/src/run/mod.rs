@@ -3,6 +3,7 @@
 //! A folder is made before the first step. What is in it is only ever added to: files that change are written aside, synced and renamed,
 //! so that a crash or a full disk leaves the previous state whole.
 
+pub mod card;
 mod checkpoint;
 mod files;
 mod folder;
@@ -38,6 +39,10 @@ pub mod names {
     pub const FEATURES: &str = "features";
     /// Checkpoints.
     pub const CHECKPOINTS: &str = "checkpoints";
+    /// Corrections of the stages' logits, fitted after training.
+    pub const CALIBRATION: &str = "calibration.json";
+    /// What the run is, for people.
+    pub const CARD: &str = "model-card.md";
     /// Lint findings of the data.
     pub const LINT: &str = "lint.json";
 }

@@ -1,5 +1,6 @@
 //! Scoring: what `eval`, `predict` and training's own evaluations share. One path: rows → encoded batch → logits → composition.
 
+mod calibrate;
 mod expression;
 mod folder;
 mod ledger;
@@ -12,6 +13,7 @@ mod sink;
 mod values;
 mod writer;
 
+pub use calibrate::{CalibrateOptions, Calibrated};
 pub use expression::Expression;
 pub use folder::PartsSummary;
 pub use ledger::{InputRecord, PartRecord, Policies, PredictManifest, PredictStatus, Work};
@@ -22,13 +24,14 @@ pub use scorer::Scorer;
 pub use sink::Sink;
 pub use values::Values;
 
-use crate::data::{BatchPlan, Dataset, Part};
+use crate::data::{BatchPlan, Dataset, Part, Stopped};
 use crate::graph::Graph;
 use crate::metrics::{self, Evaluation, Scores};
 use crate::model::Model;
 use crate::spec::Spec;
 use anyhow::Result;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows of a scoring batch.
 pub const SCORE_ROWS: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
@@ -38,11 +41,23 @@ pub const SCORE_ROWS: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 /// # Errors
 /// Rows that cannot be read.
 pub fn collect(model: &Model, data: &Dataset, part: Part) -> Result<Scores> {
+    collect_watched(model, data, part, &|_| (), &AtomicBool::new(false))
+}
+
+/// As [`collect`], telling how many rows are done.
+///
+/// # Errors
+/// As [`collect`], and [`Stopped`] when `stop` is set.
+pub fn collect_watched(model: &Model, data: &Dataset, part: Part, progress: &dyn Fn(u64), stop: &AtomicBool) -> Result<Scores> {
     let scorer = model.scorer();
     let mut scores = Scores::default();
     for next in data.batches(part, BatchPlan::sequential(SCORE_ROWS)) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Stopped.into());
+        }
         let (batch, _) = next?;
         scores.append(&batch, &scorer.logits(&batch)?);
+        progress(scores.len() as u64);
     }
     Ok(scores)
 }

@@ -1,6 +1,8 @@
 //! A finished run, loaded to score.
 
+use super::calibrate::population;
 use super::{Values, collect, evaluate};
+use crate::calibration::Calibration;
 use crate::data::source::SharedSource;
 use crate::data::{self, Dataset, Part, PrepareOptions, Preprocessor, RawEncoder, open_source};
 use crate::device::Device;
@@ -21,9 +23,9 @@ use std::sync::Arc;
 pub struct Scorer {
     /// The run's spec.
     pub spec: Spec,
-    /// The funnel.
+    /// The funnel, with the run's calibration; composing by it gives calibrated probabilities.
     pub graph: Graph,
-    /// The model, with the run's final weights.
+    /// The model, with the run's final weights. Its logits are those of the towers, and its graph is [`Self::graph`].
     pub model: Model,
     /// How raw columns become its input.
     pub preprocessor: Arc<Preprocessor>,
@@ -31,15 +33,35 @@ pub struct Scorer {
     pub version: String,
     /// The run's folder.
     pub run: PathBuf,
+    /// The calibration, if the run has one.
+    pub calibration: Option<Calibration>,
+    /// The name of the checkpoint that it scores with.
+    pub checkpoint: String,
     manifest: Manifest,
 }
 
 impl Scorer {
-    /// Loads a finished run.
+    /// Loads a finished run, with its calibration if it has one.
     ///
     /// # Errors
     /// A run that has not finished, or whose files are missing or damaged: the message names the file and what to do.
     pub fn open(folder: &RunFolder, device: &Device) -> Result<Self> {
+        let mut scorer = Self::open_uncalibrated(folder, device)?;
+        if let Some(calibration) = Calibration::load(folder, &scorer.graph, &scorer.checkpoint)? {
+            scorer.graph = scorer.graph.calibrated_by(calibration.corrections(&scorer.model.graph));
+            scorer.model.graph = scorer.graph.clone();
+            let hash = xxhash_rust::xxh3::xxh3_64(serde_json::to_string(&calibration)?.as_bytes());
+            scorer.version = format!("{}-calibrated-{hash:016x}", scorer.version);
+            scorer.calibration = Some(calibration);
+        }
+        Ok(scorer)
+    }
+
+    /// Loads a finished run as it was trained.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_uncalibrated(folder: &RunFolder, device: &Device) -> Result<Self> {
         let manifest = Manifest::load(folder)?;
         if manifest.status != Status::Finished {
             bail!(
@@ -61,7 +83,7 @@ impl Scorer {
         let mut model = Model::build(&spec, graph.clone(), preprocessor.fields().clone(), &rates, device, false)?;
         model.load(checkpoint.model()?).with_context(|| format!("loading checkpoint `{name}` of `{}`", folder.path.display()))?;
         let (preprocessor, run) = (Arc::new(preprocessor), folder.path.clone());
-        Ok(Self { spec, graph, model, preprocessor, version, run, manifest })
+        Ok(Self { spec, graph, model, preprocessor, version, run, calibration: None, checkpoint: name, manifest })
     }
 
     /// Opens other files to score: with the run's source where its kind fits, else with the source for their ending.
@@ -92,15 +114,43 @@ impl Scorer {
         (source.open)(&toml::Table::new(), Some(files), &Graph::of(&self.spec))
     }
 
-    /// Metrics on the test part, or on all rows of other files (which need labels); with those of the `NAME=EXPR` texts of `values`.
+    /// The run's rows in their parts, or all rows of other files (which need labels) as a test part.
     ///
     /// # Errors
     /// Data that are missing, have changed since the run, or lack a column.
-    pub fn evaluate(&self, files: Option<&[PathBuf]>, values: &[String], options: &PrepareOptions<'_>) -> Result<Evaluation> {
-        let source = match files {
-            None => open_source(&self.spec, None)?,
-            Some(files) => self.open_source(files)?,
+    pub fn rows(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Dataset> {
+        self.rows_of(&self.source_of(files)?, files.is_some(), options)
+    }
+
+    fn source_of(&self, files: Option<&[PathBuf]>) -> Result<SharedSource> {
+        files.map_or_else(|| open_source(&self.spec, None), |files| self.open_source(files))
+    }
+
+    /// The rows of a source: the run's own, or others.
+    fn rows_of(&self, source: &SharedSource, others: bool, options: &PrepareOptions<'_>) -> Result<Dataset> {
+        let (own, other) = (self.preprocessor.layout(), self.preprocessor.layout().for_other_rows());
+        let layout = Some(if others { &other } else { own });
+        let prepared = data::prepare(&self.spec, source, &self.graph, &PrepareOptions { layout, ..*options })?;
+        let preprocessor = (*self.preprocessor).clone();
+        let (dataset, lint) = if others {
+            Dataset::for_evaluation(&self.spec, &self.graph, &prepared, preprocessor)?
+        } else {
+            Dataset::reopen(&self.spec, &self.graph, &prepared, preprocessor)?
         };
+        if !others && prepared.store.meta().fingerprint != self.manifest.data.fingerprint {
+            bail!("the run's data have changed since it was trained; name the files to evaluate with `--data`");
+        }
+        lint.check()?;
+        Ok(dataset)
+    }
+
+    /// Metrics on the test part, or on all rows of other files (which need labels). If the run's calibration says that its rows hold a share of
+    /// the negatives only, those of the test part count for all; other files count as they are. With the metrics of the `NAME=EXPR` texts of `values`.
+    ///
+    /// # Errors
+    /// As [`Self::rows`]; there are no such rows; a value that cannot be computed.
+    pub fn evaluate(&self, files: Option<&[PathBuf]>, values: &[String], options: &PrepareOptions<'_>) -> Result<Evaluation> {
+        let source = self.source_of(files)?;
         let reserved = self.graph.targets.iter().any(|t| t.name == "value");
         if reserved && !values.is_empty() {
             bail!(
@@ -108,23 +158,16 @@ impl Scorer {
             );
         }
         let values = Values::parse(values, &self.graph, source.schema()?.as_ref(), &[])?;
-        let layout = self.preprocessor.layout();
-        let others = layout.for_other_rows();
-        let layout = Some(if files.is_some() { &others } else { layout });
-        let prepared = data::prepare(&self.spec, &source, &self.graph, &PrepareOptions { layout, ..*options })?;
-        let preprocessor = (*self.preprocessor).clone();
-        let (dataset, lint) = match files {
-            None => Dataset::reopen(&self.spec, &self.graph, &prepared, preprocessor)?,
-            Some(_) => Dataset::for_evaluation(&self.spec, &self.graph, &prepared, preprocessor)?,
-        };
-        if files.is_none() && prepared.store.meta().fingerprint != self.manifest.data.fingerprint {
-            bail!("the run's data have changed since it was trained; name the files to evaluate with `--data`");
-        }
-        lint.check()?;
+        let dataset = self.rows_of(&source, files.is_some(), options)?;
         if dataset.rows(Part::Test) == 0 {
             bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
         }
-        let scores = collect(&self.model, &dataset, Part::Test)?;
+        let mut scores = collect(&self.model, &dataset, Part::Test)?;
+        if files.is_none()
+            && let Some(calibration) = &self.calibration
+        {
+            scores = population(&self.graph, scores, &calibration.keep_rates(&self.graph));
+        }
         let mut evaluation = evaluate(&self.spec, &self.graph, &dataset, &scores);
         let mut encoder = RawEncoder::new(Arc::clone(&self.preprocessor));
         encoder.show_values = options.show_values;

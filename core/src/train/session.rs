@@ -11,7 +11,8 @@ use crate::graph::Graph;
 use crate::metrics::Evaluation;
 use crate::model::Model;
 use crate::run::{
-    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Manifest, RunFolder, Status, names, replace_file,
+    Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Manifest, RunFolder, Status, card, names,
+    replace_file,
 };
 use crate::score;
 use crate::spec::Spec;
@@ -246,6 +247,7 @@ impl Session<'_> {
         saved?;
         if let SessionEnd::Finished(finished) = &mut end {
             finished.manifest = manifest;
+            card::write(self.folder)?;
         }
         Ok(end)
     }

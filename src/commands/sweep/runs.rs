@@ -176,7 +176,7 @@ impl<'a> Runner<'a> {
 
     /// The scores of a run's test rows.
     fn test(&mut self, folder: &Path, spec: &Spec) -> Result<Scored> {
-        let scorer = Scorer::open(&RunFolder::open(folder)?, &cpu())?;
+        let scorer = Scorer::open_uncalibrated(&RunFolder::open(folder)?, &cpu())?;
         self.load(spec)?;
         let Some((_, data)) = &self.data else { bail!("there are no data") };
         let scores = score::collect(&scorer.model, &data.dataset, Part::Test)?;
