@@ -83,6 +83,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Score rows with a finished run.
     Predict(PredictArgs),
+    /// Answer requests for scores over HTTP.
+    Serve(crate::commands::serve::Args),
+    /// Score again what `serve --log` wrote, and compare bit for bit.
+    Replay(crate::commands::replay::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),

@@ -11,9 +11,11 @@ mod metrics_text;
 mod new;
 mod predict;
 mod prepare;
+pub mod replay;
 mod resume;
 mod run;
 mod schema;
+pub mod serve;
 mod sweep;
 mod synth;
 
@@ -52,6 +54,8 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Prepare(args) => prepare::run(&args, &global, ui),
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, ui),
+        Command::Serve(args) => serve::run(&args, ui),
+        Command::Replay(args) => replay::run(&args, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),

@@ -5,9 +5,10 @@ use super::cells::{Cells, Role};
 use super::encode::{BagValues, GroupCells, GroupValues, cells};
 use super::encoder::broken_label;
 use super::faults::{At, Faults};
-use super::layout::BagColumn;
+use super::layout::{BagColumn, GroupLayout, Layout};
 use super::preprocess::{OUT_OF_VOCABULARY, Preprocessor};
 use super::source::{Chunk, Input};
+use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -29,6 +30,25 @@ pub struct Encoded {
     pub unknown_ids: Vec<(String, u64)>,
 }
 
+/// Ids of one group that own no table row, per column.
+#[derive(Debug, Default)]
+pub(super) struct Unknown(HashMap<String, u64>);
+impl Unknown {
+    fn note(&mut self, column: &str) {
+        *self.0.entry_ref(column).or_default() += 1;
+    }
+    /// What was noted so far counts for so many rows.
+    #[allow(clippy::iter_over_hash_type)] // each by itself
+    pub(super) fn times(&mut self, rows: u64) {
+        self.0.values_mut().for_each(|n| *n *= rows);
+    }
+    /// In the layout's order.
+    pub(super) fn told(&self, group: &GroupLayout, out: &mut Vec<(String, u64)>) {
+        let columns = group.ids.iter().map(|c| &c.column).chain(group.bags.iter().map(|b| &b.id.column));
+        out.extend(columns.filter_map(|c| Some((c.clone(), *self.0.get(c)?))));
+    }
+}
+
 impl RawEncoder {
     /// For the preprocessor of a run.
     #[must_use]
@@ -47,30 +67,58 @@ impl RawEncoder {
     /// # Errors
     /// [`crate::diagnostic::Diagnostics`]: a column is missing or of a wrong type, or a cell is no number. They name input, row and column.
     pub fn encode(&self, chunk: &Chunk, input: &Input) -> anyhow::Result<Encoded> {
-        let records = &chunk.records;
-        let rows = u32::try_from(records.num_rows())?;
         let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
-        let layout = self.preprocessor.layout();
         let mut faults = Faults::default();
-        let mut out = Encoded { batch: Batch { size: rows as usize, ..Batch::default() }, unknown_ids: Vec::new() };
-        for (g, group) in layout.groups.iter().enumerate() {
-            let found = GroupCells::of(group, records)?;
-            let every = 0..rows;
-            let (members, index) = if g == 0 { (every.collect(), Vec::new()) } else { distinct(&found, rows) };
-            let mut unknown: HashMap<String, u64> = HashMap::new();
-            let values = found.encode(group, &members, at, &mut faults, |column, id| {
-                let row = self.preprocessor.row_of(column, id);
-                if row == OUT_OF_VOCABULARY {
-                    *unknown.entry_ref(column.column.as_str()).or_default() += 1;
-                }
-                row
-            });
-            let columns = group.ids.iter().map(|c| &c.column).chain(group.bags.iter().map(|b| &b.id.column));
-            out.unknown_ids.extend(columns.filter_map(|c| Some((c.clone(), *unknown.get(c)?))));
-            out.batch.groups.push(self.group(g, members.len(), index, &values));
+        let mut out = Encoded { batch: Batch { size: chunk.records.num_rows(), ..Batch::default() }, unknown_ids: Vec::new() };
+        for g in 0..self.layout().groups.len() {
+            self.encode_group(g, &chunk.records, at, &mut faults, &mut out)?;
         }
         faults.check()?;
         Ok(out)
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        self.preprocessor.layout()
+    }
+
+    /// Adds the group `g` of these rows to what is encoded.
+    pub(super) fn encode_group(
+        &self,
+        g: usize,
+        records: &RecordBatch,
+        at: At<'_>,
+        faults: &mut Faults,
+        out: &mut Encoded,
+    ) -> anyhow::Result<()> {
+        let rows = u32::try_from(records.num_rows())?;
+        let group = &self.layout().groups[g];
+        let found = GroupCells::of(group, records)?;
+        let every = 0..rows;
+        let (members, index) = if g == 0 { (every.collect(), Vec::new()) } else { distinct(&found, rows) };
+        let mut unknown = Unknown::default();
+        let values = self.values(&found, group, &members, at, faults, &mut unknown);
+        unknown.told(group, &mut out.unknown_ids);
+        out.batch.groups.push(self.group(g, members.len(), index, &values));
+        Ok(())
+    }
+
+    /// Table rows and raw numbers of the members at `members`; notes the ids that own no row.
+    pub(super) fn values(
+        &self,
+        found: &GroupCells,
+        group: &GroupLayout,
+        members: &[u32],
+        at: At<'_>,
+        faults: &mut Faults,
+        unknown: &mut Unknown,
+    ) -> GroupValues {
+        found.encode(group, members, at, faults, |column, id| {
+            let row = self.preprocessor.row_of(column, id);
+            if row == OUT_OF_VOCABULARY {
+                unknown.note(&column.column);
+            }
+            row
+        })
     }
 
     /// The labels of a chunk, per stage `[B]`, as they stand in the data.
@@ -95,7 +143,7 @@ impl RawEncoder {
         Ok(all)
     }
 
-    fn group(&self, group: usize, size: usize, index: Vec<u32>, values: &GroupValues) -> GroupBatch {
+    pub(super) fn group(&self, group: usize, size: usize, index: Vec<u32>, values: &GroupValues) -> GroupBatch {
         let layout = &self.preprocessor.layout().groups[group];
         let (ids, width) = (layout.ids.len(), layout.numbers.len());
         let (mut singles, mut numbers) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! Scoring: what `eval`, `predict` and training's own evaluations share. One path: rows → encoded batch → logits → composition.
 
 mod expression;
+pub mod online;
 mod predict;
 mod scorer;
 mod sink;
