@@ -2,8 +2,8 @@
 
 use crate::STOP;
 use crate::progress::RowProgress;
-use crate::serve::replay::{Difference, Replayed, replay};
 use crate::serve::find;
+use crate::serve::replay::{Difference, Replayed, replay};
 use crate::ui::{Exit, Ui, count, plural};
 use anyhow::Result;
 use serde_json::json;

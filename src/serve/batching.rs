@@ -145,7 +145,8 @@ impl Batcher {
         let mut state = self.state();
         let (mut jobs, mut rows): (Vec<Job>, usize) = (Vec::new(), 0);
         while let Some(next) = state.queue.front() {
-            let fits = jobs.first().is_none_or(|first| Arc::ptr_eq(&first.served, &next.served) && rows + next.batch.size <= self.batch_rows);
+            let fits =
+                jobs.first().is_none_or(|first| Arc::ptr_eq(&first.served, &next.served) && rows + next.batch.size <= self.batch_rows);
             if !fits {
                 break;
             }

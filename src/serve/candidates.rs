@@ -54,12 +54,12 @@ impl Ready {
         };
         let value = asked.score.as_deref().map(|text| Value::of(text, &asked, served, once.as_ref(), &rows)).transpose()?;
         warnings.extend(unknown(&asked, served, value.as_ref()));
-        let encoded = match &once {
-            _ if asked.rows.rows == 0 => Ok(Default::default()),
+        let batch = match &once {
+            _ if asked.rows.rows == 0 => Ok(Batch::default()),
             None => served.online.encode(&rows),
             Some(once) => served.online.encode_shared(&served.split(&shared), once, &rows),
         };
-        let encoded = encoded.map_err(|e| {
+        let batch = batch.map_err(|e| {
             let mut error = ApiError::of_encoder(&e, &served.names.all);
             if asked.candidates {
                 error.field = error.field.map(|f| f.strip_prefix("rows[").map_or(f.clone(), |rest| format!("candidates[{rest}")));
@@ -68,7 +68,7 @@ impl Ready {
         })?;
         let expression = value.as_ref().map(|v| v.text().to_owned());
         let record = logs.then(|| Record { keys: keys(&asked, served), shared: once, rows, expression });
-        Ok(Self { asked, batch: encoded.batch, value, record, warnings })
+        Ok(Self { asked, batch, value, record, warnings })
     }
 
     /// The answer: the rows in their order, or the best ones first.
@@ -147,7 +147,8 @@ fn check(asked: &Asked, served: &Served, shared: &[bool], missing: Missing) -> R
         }
         let row = asked.rows.gap(c).unwrap_or(0);
         let others = asked.rows.extras.iter().chain(asked.shared.iter().flat_map(|s| &s.extras)).map(|e| e.name.as_str());
-        let hint = did_you_mean(name, others).map(|h| format!("; {}", h.replace("did you mean", "is it what you call"))).unwrap_or_default();
+        let hint =
+            did_you_mean(name, others).map(|h| format!("; {}", h.replace("did you mean", "is it what you call"))).unwrap_or_default();
         let message = format!("{part}[{row}]: column `{name}` is missing, which the model needs; null stands for a missing value{hint}");
         return Err(ApiError::unprocessable("missing_column", message).at(format!("{part}[{row}].{name}")));
     }
@@ -255,7 +256,8 @@ impl ReadyRecords {
                     column.nulls(n)
                 }
                 None => {
-                    let hint = did_you_mean(&column.name, &given).map(|h| format!("; {}", h.replace("did you mean", "is it what you call")));
+                    let hint =
+                        did_you_mean(&column.name, &given).map(|h| format!("; {}", h.replace("did you mean", "is it what you call")));
                     let message = format!("column `{}` is missing, which the model needs{}", column.name, hint.unwrap_or_default());
                     return Err(ApiError::unprocessable("missing_column", message).at(&column.name));
                 }
@@ -268,14 +270,17 @@ impl ReadyRecords {
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(n));
         let rows = RecordBatch::try_new_with_options(Arc::clone(served.online.schema()), columns, &options);
         let rows = rows.map_err(|e| ApiError::internal(e.to_string()))?;
-        let batch = if n == 0 { Batch::default() } else { served.online.encode(&rows).map_err(|e| ApiError::of_encoder(&e, &served.names.all))?.batch };
-        let key = |name: &String| Some((Arc::clone(&schema.fields()[schema.index_of(name).ok()?]), Arc::clone(records.column_by_name(name)?)));
+        let batch =
+            if n == 0 { Batch::default() } else { served.online.encode(&rows).map_err(|e| ApiError::of_encoder(&e, &served.names.all))? };
+        let key =
+            |name: &String| Some((Arc::clone(&schema.fields()[schema.index_of(name).ok()?]), Arc::clone(records.column_by_name(name)?)));
         let keys = served.keys.iter().filter_map(key).collect();
         let text = |name: &str| {
             let found = records.column_by_name(name).and_then(|c| arrow::compute::cast(c, &arrow::datatypes::DataType::Utf8).ok());
             found.unwrap_or_else(|| arrow::array::new_null_array(&arrow::datatypes::DataType::Utf8, n))
         };
-        let record = logs.then(|| Record { keys: served.other_keys().map(|(_, name)| text(name)).collect(), shared: None, rows, expression: None });
+        let record =
+            logs.then(|| Record { keys: served.other_keys().map(|(_, name)| text(name)).collect(), shared: None, rows, expression: None });
         Ok(Self { batch, record, keys, warnings, rows: n })
     }
 }

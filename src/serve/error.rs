@@ -56,7 +56,8 @@ impl ApiError {
         let place = || {
             let (input, rest) = found.message.split_once(": row ")?;
             let (row, rest) = rest.split_once(": column ")?;
-            let column = columns.iter().filter(|c| rest.strip_prefix(c.as_str()).is_some_and(|r| r.starts_with(": "))).max_by_key(|c| c.len())?;
+            let column =
+                columns.iter().filter(|c| rest.strip_prefix(c.as_str()).is_some_and(|r| r.starts_with(": "))).max_by_key(|c| c.len())?;
             Some(if input == "shared" { format!("shared.{column}") } else { format!("{input}[{row}].{column}") })
         };
         Self { field: place(), ..fault }

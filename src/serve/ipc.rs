@@ -106,7 +106,8 @@ pub fn write(
     let predictions = served.online.names().iter().map(|n| Arc::new(Field::new(n, DataType::Float64, true)));
     let fields: Vec<FieldRef> = keys.iter().map(|(f, _)| Arc::clone(f)).chain(predictions).collect();
     let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
-    let columns = keys.iter().map(|(_, a)| Arc::clone(a)).chain(probabilities.into_iter().map(|p| Arc::new(Float64Array::from(p)) as ArrayRef));
+    let columns =
+        keys.iter().map(|(_, a)| Arc::clone(a)).chain(probabilities.into_iter().map(|p| Arc::new(Float64Array::from(p)) as ArrayRef));
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns.collect())?;
     let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
     writer.write(&batch)?;

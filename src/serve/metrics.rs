@@ -113,7 +113,12 @@ impl Metrics {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         one("esmm_funnel_requests_total", "counter", "Requests to score that were answered.", &[("", get(&self.answered))]);
         one("esmm_funnel_rows_total", "counter", "Rows scored and answered.", &[("", get(&self.rows))]);
-        one("esmm_funnel_unknown_cells_total", "counter", "Cells of columns that the model does not know.", &[("", get(&self.unknown_columns))]);
+        one(
+            "esmm_funnel_unknown_cells_total",
+            "counter",
+            "Cells of columns that the model does not know.",
+            &[("", get(&self.unknown_columns))],
+        );
         let reloads = ["{result=\"loaded\"}", "{result=\"refused\"}", "{result=\"failed\"}"];
         let reloads: Vec<_> = reloads.into_iter().zip(self.reloads.iter().map(get)).collect();
         one("esmm_funnel_reloads_total", "counter", "Models that took the place of another, or did not.", &reloads);

@@ -146,9 +146,9 @@ pub fn serve(options: &Options, ui: &Ui) -> Result<()> {
 
 fn listen(addr: &str) -> Result<TcpListener> {
     TcpListener::bind(addr).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "`--addr {addr}`: another program listens there; end it, or name another port (0 takes any that is free)"
-        ),
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("`--addr {addr}`: another program listens there; end it, or name another port (0 takes any that is free)")
+        }
         std::io::ErrorKind::PermissionDenied => anyhow::anyhow!("`--addr {addr}`: not allowed ({error}); ports below 1024 need privileges"),
         _ => anyhow::anyhow!("`--addr {addr}`: {error}; expected an address and a port, such as 127.0.0.1:8080"),
     })

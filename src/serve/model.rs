@@ -93,7 +93,11 @@ impl Served {
             };
             let (gone, new) = (names(&before, &after), names(&after, &before));
             let or = |names: String| if names.is_empty() { "none".into() } else { names };
-            return Err(format!("its input columns differ (no longer or of another type: {}; new or of another type: {})", or(gone), or(new)));
+            return Err(format!(
+                "its input columns differ (no longer or of another type: {}; new or of another type: {})",
+                or(gone),
+                or(new)
+            ));
         }
         let (before, after) = (self.online.names(), other.online.names());
         if before != after {
@@ -122,10 +126,9 @@ fn about(online: &Online) -> Value {
     let (spec, graph) = (&scorer.spec, &scorer.graph);
     let words = describe(graph);
     let (stages, outcomes): (Vec<_>, Vec<_>) = words.iter().partition(|w| !w.is_outcome);
-    let target = |w: &&esmm_funnel_core::graph::words::TargetWords| {
-        json!({ "name": w.name, "equation": w.equation, "label": w.label, "space": w.space, "columns": w.columns })
-    };
-    let feature = |c: &OnlineColumn| json!({ "column": c.name, "feature": c.feature, "of": c.group, "type": type_of(c), "expects": c.expected() });
+    let target = |w: &&esmm_funnel_core::graph::words::TargetWords| json!({ "name": w.name, "equation": w.equation, "label": w.label, "space": w.space, "columns": w.columns });
+    let feature =
+        |c: &OnlineColumn| json!({ "column": c.name, "feature": c.feature, "of": c.group, "type": type_of(c), "expects": c.expected() });
     json!({
         "funnel": spec.funnel.name,
         "row": spec.funnel.row,

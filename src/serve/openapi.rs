@@ -16,7 +16,8 @@ pub fn document(online: &Online) -> Value {
         answered.insert(key.clone(), json!({ "description": "the row's key, as it was given" }));
     }
     answered.insert("index".into(), json!({ "type": "integer", "description": "which candidate it is, from 0" }));
-    answered.insert("score".into(), json!({ "type": ["number", "null"], "description": "the value of `score`; null where it is undefined" }));
+    answered
+        .insert("score".into(), json!({ "type": ["number", "null"], "description": "the value of `score`; null where it is undefined" }));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -103,7 +104,8 @@ fn cell(column: &OnlineColumn) -> Value {
 }
 
 fn paths() -> Value {
-    let error = |description: &str| json!({ "description": description, "content": { "application/json": { "schema": reference("Error") } } });
+    let error =
+        |description: &str| json!({ "description": description, "content": { "application/json": { "schema": reference("Error") } } });
     let text = |description: &str, kind: &str| json!({ "200": { "description": description, "content": { kind: {} } } });
     let binary = json!({ "schema": { "type": "string", "contentMediaType": "application/vnd.apache.arrow.stream" } });
     json!({

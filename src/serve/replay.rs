@@ -136,7 +136,8 @@ impl LogFile<'_> {
         });
         let features = self.records.project(&columns.collect::<Result<Vec<_>>>()?)?;
         let named = self.served.online.names().iter();
-        let logged = named.map(|n| Ok(self.column(n, &DataType::Float64)?.as_primitive::<Float64Type>())).collect::<Result<Vec<&Float64Array>>>()?;
+        let logged =
+            named.map(|n| Ok(self.column(n, &DataType::Float64)?.as_primitive::<Float64Type>())).collect::<Result<Vec<&Float64Array>>>()?;
         let mut from = 0;
         while from < self.records.num_rows() {
             if stop.load(Relaxed) {
@@ -147,11 +148,12 @@ impl LogFile<'_> {
             let mut first = from;
             while first < to {
                 let last = end(requests, first).min(to);
-                encoded.push(self.served.online.encode(&features.slice(first, last - first))?.batch);
+                encoded.push(self.served.online.encode(&features.slice(first, last - first))?);
                 first = last;
                 out.requests += 1;
             }
-            let scored = if let [one] = &encoded[..] { self.served.online.score(one)? } else { self.served.online.score(&join(&encoded))? };
+            let scored =
+                if let [one] = &encoded[..] { self.served.online.score(one)? } else { self.served.online.score(&join(&encoded))? };
             for row in from..to {
                 let mut differs = false;
                 for (column, (now, logged)) in self.served.online.names().iter().zip(scored.iter().zip(&logged)) {

@@ -70,10 +70,18 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/openapi.json", get(openapi))
         .route("/", get(page))
         .fallback(async || {
-            ApiError::new(StatusCode::NOT_FOUND, "not_found", "no such endpoint; there are: POST /v1/score, GET /v1/model, /healthz, /readyz, /metrics, /openapi.json, /")
+            ApiError::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "no such endpoint; there are: POST /v1/score, GET /v1/model, /healthz, /readyz, /metrics, /openapi.json, /",
+            )
         })
         .method_not_allowed_fallback(async || {
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the endpoint does not take this method; POST /v1/score, GET the others")
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "the endpoint does not take this method; POST /v1/score, GET the others",
+            )
         })
         .with_state(app)
         .layer(axum::middleware::map_response(move |response: Response| {
@@ -169,7 +177,10 @@ async fn score(State(app): State<Arc<App>>, request: Request) -> Result<Response
 }
 
 fn too_long(app: &App) -> ApiError {
-    ApiError::too_large(format!("the body has more than {} bytes; send several requests, or raise `--max-body-bytes`", app.limits.body_bytes))
+    ApiError::too_large(format!(
+        "the body has more than {} bytes; send several requests, or raise `--max-body-bytes`",
+        app.limits.body_bytes
+    ))
 }
 
 async fn read_body(app: &App, body: Body, deadline: tokio::time::Instant) -> Result<Bytes, ApiError> {

@@ -73,7 +73,11 @@ impl Reading<'_> {
         let field = self.place.field();
         let fault = match &field {
             Some(field) if self.in_value => {
-                let message = if error.is_syntax() { format!("{message} (JSON has no NaN and no infinity; null is missing)") } else { message.to_owned() };
+                let message = if error.is_syntax() {
+                    format!("{message} (JSON has no NaN and no infinity; null is missing)")
+                } else {
+                    message.to_owned()
+                };
                 ApiError::unprocessable("bad_value", format!("{field}: {message}, at {place}"))
             }
             _ if error.is_data() => ApiError::unprocessable("bad_request", format!("{message}, at {place}")),

@@ -355,7 +355,8 @@ impl<'de> Visitor<'de> for Cell<'_> {
             Builder::Numbers(b) => {
                 for part in column.parts(value) {
                     let number = part.trim().parse().ok().filter(|n: &f64| n.abs() <= f64::from(f32::MAX));
-                    b.values().append_value(number.ok_or_else(|| E::custom("expected numbers between the separators, found something else"))?);
+                    b.values()
+                        .append_value(number.ok_or_else(|| E::custom("expected numbers between the separators, found something else"))?);
                 }
                 b.append(true);
             }

@@ -33,9 +33,8 @@ impl Value {
         let extras = tables.iter().flatten().flat_map(|t| t.extras.iter().map(|e| e.name.as_str()));
         let names: Vec<&str> = served.online.names().iter().chain(&served.names.all).map(String::as_str).chain(extras).collect();
         let expression = Expression::parse_from("score", text, &names).map_err(|found| {
-            let of = |d: &esmm_funnel_core::diagnostic::Diagnostic| {
-                d.help.iter().fold(d.message.clone(), |all, help| format!("{all}; {help}"))
-            };
+            let of =
+                |d: &esmm_funnel_core::diagnostic::Diagnostic| d.help.iter().fold(d.message.clone(), |all, help| format!("{all}; {help}"));
             let message = found.0.first().map_or_else(|| "no expression".into(), of);
             ApiError::unprocessable("bad_expression", message).at("score")
         })?;
@@ -49,7 +48,9 @@ impl Value {
                 Some(found) => found,
                 None => Ok(of_table(served, tables, name, n)),
             };
-            let list = || ApiError::unprocessable("bad_expression", format!("`{name}` holds lists, and a score is computed of numbers")).at("score");
+            let list = || {
+                ApiError::unprocessable("bad_expression", format!("`{name}` holds lists, and a score is computed of numbers")).at("score")
+            };
             found.map(Source::Column).map_err(|()| list())
         };
         let sources = expression.variables().iter().map(source).collect::<Result<Vec<_>, _>>()?;

@@ -10,6 +10,7 @@ use super::preprocess::{OUT_OF_VOCABULARY, Preprocessor};
 use super::source::{Chunk, Input};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Encodes raw rows for a trained model.
@@ -25,28 +26,8 @@ pub struct RawEncoder {
 pub struct Encoded {
     /// The rows, in order; what equal entities share stands once.
     pub batch: Batch,
-    /// Per id or bag column, in the layout's order: ids without a table row, counted once per distinct entity. Columns without any are
-    /// left out.
+    /// Per id or bag column, in the layout's order: ids without a table row, on all rows. Columns without any are left out.
     pub unknown_ids: Vec<(String, u64)>,
-}
-
-/// Ids of one group that own no table row, per column.
-#[derive(Debug, Default)]
-pub(super) struct Unknown(HashMap<String, u64>);
-impl Unknown {
-    fn note(&mut self, column: &str) {
-        *self.0.entry_ref(column).or_default() += 1;
-    }
-    /// What was noted so far counts for so many rows.
-    #[allow(clippy::iter_over_hash_type)] // each by itself
-    pub(super) fn times(&mut self, rows: u64) {
-        self.0.values_mut().for_each(|n| *n *= rows);
-    }
-    /// In the layout's order.
-    pub(super) fn told(&self, group: &GroupLayout, out: &mut Vec<(String, u64)>) {
-        let columns = group.ids.iter().map(|c| &c.column).chain(group.bags.iter().map(|b| &b.id.column));
-        out.extend(columns.filter_map(|c| Some((c.clone(), *self.0.get(c)?))));
-    }
 }
 
 impl RawEncoder {
@@ -67,58 +48,66 @@ impl RawEncoder {
     /// # Errors
     /// [`crate::diagnostic::Diagnostics`]: a column is missing or of a wrong type, or a cell is no number. They name input, row and column.
     pub fn encode(&self, chunk: &Chunk, input: &Input) -> anyhow::Result<Encoded> {
+        let mut out = Encoded { batch: self.encode_batch(chunk, input)?, unknown_ids: Vec::new() };
+        self.each_unknown(&out.batch, 0..out.batch.size, |_, column| match out.unknown_ids.iter_mut().find(|(c, _)| c == column) {
+            Some((_, n)) => *n += 1,
+            None => out.unknown_ids.push((column.to_owned(), 1)),
+        });
+        Ok(out)
+    }
+
+    /// As [`Self::encode`], without looking for unknown ids.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_batch(&self, chunk: &Chunk, input: &Input) -> anyhow::Result<Batch> {
         let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
         let mut faults = Faults::default();
-        let mut out = Encoded { batch: Batch { size: chunk.records.num_rows(), ..Batch::default() }, unknown_ids: Vec::new() };
+        let mut batch = Batch { size: chunk.records.num_rows(), ..Batch::default() };
         for g in 0..self.layout().groups.len() {
-            self.encode_group(g, &chunk.records, at, &mut faults, &mut out)?;
+            batch.groups.push(self.encode_group(g, &chunk.records, at, &mut faults)?);
         }
         faults.check()?;
-        Ok(out)
+        Ok(batch)
     }
 
     pub(super) fn layout(&self) -> &Layout {
         self.preprocessor.layout()
     }
 
-    /// Adds the group `g` of these rows to what is encoded.
-    pub(super) fn encode_group(
-        &self,
-        g: usize,
-        records: &RecordBatch,
-        at: At<'_>,
-        faults: &mut Faults,
-        out: &mut Encoded,
-    ) -> anyhow::Result<()> {
+    /// The group `g` of these rows.
+    pub(super) fn encode_group(&self, g: usize, records: &RecordBatch, at: At<'_>, faults: &mut Faults) -> anyhow::Result<GroupBatch> {
         let rows = u32::try_from(records.num_rows())?;
         let group = &self.layout().groups[g];
         let found = GroupCells::of(group, records)?;
         let every = 0..rows;
         let (members, index) = if g == 0 { (every.collect(), Vec::new()) } else { distinct(&found, rows) };
-        let mut unknown = Unknown::default();
-        let values = self.values(&found, group, &members, at, faults, &mut unknown);
-        unknown.told(group, &mut out.unknown_ids);
-        out.batch.groups.push(self.group(g, members.len(), index, &values));
-        Ok(())
+        let values = self.values(&found, group, &members, at, faults);
+        Ok(self.group(g, members.len(), index, &values))
     }
 
-    /// Table rows and raw numbers of the members at `members`; notes the ids that own no row.
-    pub(super) fn values(
-        &self,
-        found: &GroupCells,
-        group: &GroupLayout,
-        members: &[u32],
-        at: At<'_>,
-        faults: &mut Faults,
-        unknown: &mut Unknown,
-    ) -> GroupValues {
-        found.encode(group, members, at, faults, |column, id| {
-            let row = self.preprocessor.row_of(column, id);
-            if row == OUT_OF_VOCABULARY {
-                unknown.note(&column.column);
+    /// Table rows and raw numbers of the members at `members`.
+    pub(super) fn values(&self, found: &GroupCells, group: &GroupLayout, members: &[u32], at: At<'_>, faults: &mut Faults) -> GroupValues {
+        found.encode(group, members, at, faults, |column, id| self.preprocessor.row_of(column, id))
+    }
+
+    /// Calls `f` with row and column of every id without a table row, on these rows of an encoded batch, column by column.
+    pub(crate) fn each_unknown(&self, batch: &Batch, rows: Range<usize>, mut f: impl FnMut(usize, &str)) {
+        for (group, values) in self.preprocessor.layout().groups.iter().zip(&batch.groups) {
+            let width = values.singles.len() / values.size.max(1);
+            let member = |row: usize| values.index.get(row).map_or(row, |at| *at as usize);
+            for (i, id) in group.ids.iter().enumerate() {
+                for row in rows.clone().filter(|row| values.singles[member(*row) * width + i] == OUT_OF_VOCABULARY) {
+                    f(row, &id.column);
+                }
             }
-            row
-        })
+            for (bag, column) in values.bags.iter().zip(&group.bags) {
+                for row in rows.clone() {
+                    let (from, to) = (bag.offsets[member(row)] as usize, bag.offsets[member(row) + 1] as usize);
+                    bag.rows[from..to].iter().filter(|id| **id == OUT_OF_VOCABULARY).for_each(|_| f(row, &column.id.column));
+                }
+            }
+        }
     }
 
     /// The labels of a chunk, per stage `[B]`, as they stand in the data.

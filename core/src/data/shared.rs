@@ -1,12 +1,12 @@
 //! Rows that have columns in common: what a request says once of all its candidates is read and encoded once. The batch is, value for value,
 //! the one that rows spelled out would give.
 
+use super::Batch;
 use super::encode::{BagValues, GroupCells, GroupValues};
 use super::faults::{At, Faults};
 use super::layout::{GroupLayout, IdColumn, Layout};
-use super::raw::{Encoded, RawEncoder, Unknown};
+use super::raw::RawEncoder;
 use super::source::{Chunk, Input, RowNumbers};
-use super::{Batch, GroupBatch};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, FieldRef, Schema};
@@ -137,49 +137,39 @@ impl RawEncoder {
     /// Encodes the rows of `rows`, of which the one row of `shared` holds the columns that they have in common.
     ///
     /// # Errors
-    /// As [`RawEncoder::encode`]; of a cell in common, the message names `inputs[0]`, else `inputs[1]`.
+    /// As [`RawEncoder::encode_batch`]; of a cell in common, the message names `inputs[0]`, else `inputs[1]`.
     pub fn encode_shared(
         &self,
         split: &SharedColumns,
         shared: &RecordBatch,
         rows: &RecordBatch,
         inputs: [&Input; 2],
-    ) -> anyhow::Result<Encoded> {
+    ) -> anyhow::Result<Batch> {
         let numbers = RowNumbers::From(0);
         let Some(places) = &split.groups else {
             let records = spread(shared, rows)?;
-            return self.encode(&Chunk { records, input: 0, numbers, broken: Vec::new() }, inputs[1]);
+            return self.encode_batch(&Chunk { records, input: 0, numbers, broken: Vec::new() }, inputs[1]);
         };
         let n = rows.num_rows();
         let at = |input: usize| At { input: inputs[input], numbers: &numbers, show_values: self.show_values };
         let every: Vec<u32> = (0..u32::try_from(n)?).collect();
         let mut faults = Faults::default();
-        let mut out = Encoded { batch: Batch { size: n, ..Batch::default() }, unknown_ids: Vec::new() };
+        let mut batch = Batch { size: n, ..Batch::default() };
         for (g, (group, place)) in self.layout().groups.iter().zip(places).enumerate() {
-            let mut unknown = Unknown::default();
-            let batch: GroupBatch = match place {
-                Place::Rows => {
-                    self.encode_group(g, rows, at(1), &mut faults, &mut out)?;
-                    continue;
-                }
+            batch.groups.push(match place {
+                Place::Rows => self.encode_group(g, rows, at(1), &mut faults)?,
                 Place::Shared => {
                     let found = GroupCells::of(group, shared)?;
-                    let values = self.values(&found, group, &[0], at(0), &mut faults, &mut unknown);
-                    self.group(g, 1, vec![0; n], &values)
+                    self.group(g, 1, vec![0; n], &self.values(&found, group, &[0], at(0), &mut faults))
                 }
                 Place::Both(both) => {
-                    let found = GroupCells::of(&both.shared, shared)?;
-                    let once = self.values(&found, &both.shared, &[0], at(0), &mut faults, &mut unknown);
-                    unknown.times(n as u64);
-                    let found = GroupCells::of(&both.own, rows)?;
-                    let each = self.values(&found, &both.own, &every, at(1), &mut faults, &mut unknown);
+                    let once = self.values(&GroupCells::of(&both.shared, shared)?, &both.shared, &[0], at(0), &mut faults);
+                    let each = self.values(&GroupCells::of(&both.own, rows)?, &both.own, &every, at(1), &mut faults);
                     self.group(g, n, Vec::new(), &both.merged(&once, &each, n))
                 }
-            };
-            unknown.told(group, &mut out.unknown_ids);
-            out.batch.groups.push(batch);
+            });
         }
         faults.check()?;
-        Ok(out)
+        Ok(batch)
     }
 }

@@ -335,7 +335,10 @@ mod tests {
     #[test]
     fn numbers_are_numbers_and_fit() {
         let number = column(CellKind::Number);
-        assert_eq!(number.canonical(&array(Int64Array::from(vec![3]))).unwrap().as_primitive::<arrow::datatypes::Float64Type>().value(0), 3.0);
+        assert_eq!(
+            number.canonical(&array(Int64Array::from(vec![3]))).unwrap().as_primitive::<arrow::datatypes::Float64Type>().value(0),
+            3.0
+        );
         assert!(number.canonical(&array(StringArray::from(vec!["3"]))).unwrap_err().message.starts_with("expected a number, found Utf8"));
         assert_eq!(number.canonical(&array(Float64Array::from(vec![0.0, 1e39]))).unwrap_err().row, Some(1));
     }

@@ -9,7 +9,7 @@ pub use join::join;
 
 use super::{Scorer, probabilities};
 use crate::data::source::{Chunk, Input, RowNumbers};
-use crate::data::{Batch, Encoded, FEATURES, RawEncoder, SharedColumns, VOCABULARY};
+use crate::data::{Batch, FEATURES, RawEncoder, SharedColumns, VOCABULARY};
 use crate::device::Device;
 use crate::graph::words::prediction_columns;
 use crate::model::ScoreNetworks;
@@ -49,14 +49,7 @@ impl Online {
         let version = version(folder)?;
         let scorer = Scorer::open(folder, device)?;
         let columns = columns::of(scorer.preprocessor.layout());
-        let input = |name: &str| Input {
-            name: name.into(),
-            path: None,
-            fingerprint: String::new(),
-            unit: "row",
-            bytes: 0,
-            entities: None,
-        };
+        let input = |name: &str| Input { name: name.into(), path: None, fingerprint: String::new(), unit: "row", bytes: 0, entities: None };
         let online = Self {
             networks: scorer.model.networks(),
             encoder: RawEncoder::new(Arc::clone(&scorer.preprocessor)),
@@ -110,16 +103,16 @@ impl Online {
     ///
     /// # Errors
     /// A cell that cannot be read; rows are counted from 0.
-    pub fn encode(&self, records: &RecordBatch) -> Result<Encoded> {
+    pub fn encode(&self, records: &RecordBatch) -> Result<Batch> {
         let chunk = Chunk { records: records.clone(), input: 0, numbers: RowNumbers::From(0), broken: Vec::new() };
-        self.encoder.encode(&chunk, &self.rows)
+        self.encoder.encode_batch(&chunk, &self.rows)
     }
 
     /// Encodes rows that have the columns of `shared`, one row, in common.
     ///
     /// # Errors
     /// As [`Self::encode`].
-    pub fn encode_shared(&self, split: &SharedColumns, shared: &RecordBatch, rows: &RecordBatch) -> Result<Encoded> {
+    pub fn encode_shared(&self, split: &SharedColumns, shared: &RecordBatch, rows: &RecordBatch) -> Result<Batch> {
         self.encoder.encode_shared(split, shared, rows, [&self.shared, &self.rows])
     }
 
@@ -153,6 +146,10 @@ pub fn version(folder: &RunFolder) -> Result<String> {
     let features = folder.file(crate::run::names::FEATURES);
     for name in [FEATURES, VOCABULARY] {
         add(features.join(name))?;
+    }
+    let calibration = folder.file("calibration.json");
+    if calibration.is_file() {
+        add(calibration)?;
     }
     Ok(format!("{:016x}", hash.digest()))
 }
