@@ -87,6 +87,10 @@ pub enum Command {
     Predict(crate::commands::predict::Args),
     /// Calibrate a finished run: fit corrections of its probabilities, or take them away.
     Calibrate(calibrate::Args),
+    /// Answer requests for scores over HTTP.
+    Serve(crate::commands::serve::Args),
+    /// Score again what `serve --log` wrote, and compare bit for bit.
+    Replay(crate::commands::replay::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),

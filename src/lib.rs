@@ -10,6 +10,7 @@
 mod cli;
 mod commands;
 mod progress;
+mod serve;
 mod ui;
 
 use clap::Parser;
@@ -24,6 +25,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Set by the first Ctrl-C; the second one ends the program at once.
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// A server runs, which takes signals itself.
+static SERVES: AtomicBool = AtomicBool::new(false);
+
 /// Parses the command line, runs the command, and gives the exit code: 0 done, 1 a gate failed, 2 failure, 130 interrupted.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -32,6 +36,9 @@ pub fn main() -> ExitCode {
     start_log(&cli.global);
     // Without a handler Ctrl-C just ends the program, which loses no checkpoint.
     let _ = ctrlc::set_handler(|| {
+        if SERVES.load(Ordering::Relaxed) {
+            return;
+        }
         if STOP.swap(true, Ordering::Relaxed) {
             #[allow(clippy::exit)]
             std::process::exit(130);

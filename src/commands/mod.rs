@@ -13,9 +13,11 @@ mod metrics_text;
 mod new;
 pub mod predict;
 mod prepare;
+pub mod replay;
 mod resume;
 mod run;
 mod schema;
+pub mod serve;
 mod sweep;
 mod synth;
 
@@ -57,6 +59,8 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, &global, ui),
         Command::Calibrate(args) => calibrate::run(&args, &global, ui),
+        Command::Serve(args) => serve::run(&args, ui),
+        Command::Replay(args) => replay::run(&args, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),

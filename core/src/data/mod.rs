@@ -38,6 +38,7 @@ mod preprocess;
 pub mod propose;
 mod raw;
 mod resolve;
+mod shared;
 mod shuffle;
 pub mod source;
 mod split;
@@ -58,6 +59,7 @@ pub use persist::{FEATURES, VOCABULARY};
 pub use prepare::{PrepareOptions, PrepareProgress, Prepared, Stopped, open_source, prepare};
 pub use preprocess::{FIRST_ID, MISSING, NumberFit, OUT_OF_VOCABULARY, Preprocessor};
 pub use raw::{Encoded, RawEncoder};
+pub use shared::{SharedColumns, spread};
 pub use split::Part;
 pub use store::Store;
 

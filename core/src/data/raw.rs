@@ -6,9 +6,10 @@ use super::encode::{BagValues, GroupCells, GroupValues, cells};
 use super::encoder::broken_label;
 use super::faults::{At, Faults};
 use super::id::Missing;
-use super::layout::BagColumn;
+use super::layout::{BagColumn, GroupLayout, Layout};
 use super::preprocess::{OUT_OF_VOCABULARY, Preprocessor};
 use super::source::{Chunk, Input};
+use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -48,25 +49,47 @@ impl RawEncoder {
     /// # Errors
     /// [`crate::diagnostic::Diagnostics`]: a column is missing or of a wrong type, or a cell is no number. They name input, row and column.
     pub fn encode(&self, chunk: &Chunk, input: &Input) -> anyhow::Result<Encoded> {
-        let records = &chunk.records;
-        let rows = u32::try_from(records.num_rows())?;
-        let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
-        let layout = self.preprocessor.layout();
-        let mut faults = Faults::default();
-        let mut out = Encoded { batch: Batch { size: rows as usize, ..Batch::default() }, unknown_ids: Vec::new() };
-        for (g, group) in layout.groups.iter().enumerate() {
-            let found = GroupCells::of(group, records)?;
-            let every = 0..rows;
-            let (members, index) = if g == 0 { (every.collect(), Vec::new()) } else { distinct(&found, rows) };
-            let values = found.encode(group, &members, at, &mut faults, |column, id| self.preprocessor.row_of(column, id));
-            out.batch.groups.push(self.group(g, members.len(), index, &values));
-        }
-        faults.check()?;
-        self.each_unknown(&out.batch, 0..rows as usize, |_, column| match out.unknown_ids.iter_mut().find(|(c, _)| c == column) {
+        let mut out = Encoded { batch: self.encode_batch(chunk, input)?, unknown_ids: Vec::new() };
+        self.each_unknown(&out.batch, 0..out.batch.size, |_, column| match out.unknown_ids.iter_mut().find(|(c, _)| c == column) {
             Some((_, n)) => *n += 1,
             None => out.unknown_ids.push((column.to_owned(), 1)),
         });
         Ok(out)
+    }
+
+    /// As [`Self::encode`], without looking for unknown ids.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_batch(&self, chunk: &Chunk, input: &Input) -> anyhow::Result<Batch> {
+        let at = At { input, numbers: &chunk.numbers, show_values: self.show_values };
+        let mut faults = Faults::default();
+        let mut batch = Batch { size: chunk.records.num_rows(), ..Batch::default() };
+        for g in 0..self.layout().groups.len() {
+            batch.groups.push(self.encode_group(g, &chunk.records, at, &mut faults)?);
+        }
+        faults.check()?;
+        Ok(batch)
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        self.preprocessor.layout()
+    }
+
+    /// The group `g` of these rows.
+    pub(super) fn encode_group(&self, g: usize, records: &RecordBatch, at: At<'_>, faults: &mut Faults) -> anyhow::Result<GroupBatch> {
+        let rows = u32::try_from(records.num_rows())?;
+        let group = &self.layout().groups[g];
+        let found = GroupCells::of(group, records)?;
+        let every = 0..rows;
+        let (members, index) = if g == 0 { (every.collect(), Vec::new()) } else { distinct(&found, rows) };
+        let values = self.values(&found, group, &members, at, faults);
+        Ok(self.group(g, members.len(), index, &values))
+    }
+
+    /// Table rows and raw numbers of the members at `members`.
+    pub(super) fn values(&self, found: &GroupCells, group: &GroupLayout, members: &[u32], at: At<'_>, faults: &mut Faults) -> GroupValues {
+        found.encode(group, members, at, faults, |column, id| self.preprocessor.row_of(column, id))
     }
 
     /// Calls `f` with row and column of every id without a table row, on these rows of an encoded batch, column by column.
@@ -133,7 +156,7 @@ impl RawEncoder {
         Ok(all)
     }
 
-    fn group(&self, group: usize, size: usize, index: Vec<u32>, values: &GroupValues) -> GroupBatch {
+    pub(super) fn group(&self, group: usize, size: usize, index: Vec<u32>, values: &GroupValues) -> GroupBatch {
         let layout = &self.preprocessor.layout().groups[group];
         let (ids, width) = (layout.ids.len(), layout.numbers.len());
         let (mut singles, mut numbers) = (Vec::new(), Vec::new());

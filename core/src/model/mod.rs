@@ -7,7 +7,7 @@ mod score;
 mod step;
 
 pub use build::ModelPlan;
-pub use score::ScoreModel;
+pub use score::{ScoreModel, ScoreNetworks};
 pub use step::{Gradients, StepInput, TermValue};
 
 use crate::data::Fields;

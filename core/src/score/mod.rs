@@ -4,6 +4,7 @@ mod calibrate;
 mod expression;
 mod folder;
 mod ledger;
+pub mod online;
 mod options;
 mod parts;
 mod predict;
