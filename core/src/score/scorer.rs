@@ -5,7 +5,7 @@ use crate::data::source::SharedSource;
 use crate::data::{self, Dataset, Part, PrepareOptions, Preprocessor, open_source};
 use crate::device::Device;
 use crate::graph::Graph;
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Scores};
 use crate::model::Model;
 use crate::plugin::Build;
 use crate::plugin::registry::{self, Kind};
@@ -90,8 +90,17 @@ impl Scorer {
     /// Metrics on the test part, or on all rows of other files (which need labels).
     ///
     /// # Errors
-    /// Data that are missing, have changed since the run, or lack a column.
+    /// As [`Self::score`].
     pub fn evaluate(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Evaluation> {
+        let (dataset, scores) = self.score(files, options)?;
+        Ok(evaluate(&self.spec, &self.graph, &dataset, &scores))
+    }
+
+    /// The test part, or all rows of other files (which need labels), and its scores.
+    ///
+    /// # Errors
+    /// Data that are missing, have changed since the run, or lack a column.
+    pub fn score(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<(Dataset, Scores)> {
         let source = match files {
             None => open_source(&self.spec, None)?,
             Some(files) => self.open_source(files)?,
@@ -113,6 +122,6 @@ impl Scorer {
             bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
         }
         let scores = collect(&self.model, &dataset, Part::Test)?;
-        Ok(evaluate(&self.spec, &self.graph, &dataset, &scores))
+        Ok((dataset, scores))
     }
 }
