@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 /// The word for the share of training rows, drawn anew with each seed.
-const DATA_SHARE: &str = "data-share";
+pub const DATA_SHARE: &str = "data-share";
 
 /// `KEY=V1,V2,…`.
 #[derive(Debug, Clone, PartialEq)]

@@ -26,6 +26,10 @@ pub struct Beside {
     methods: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
 }
 impl Beside {
+    /// The published mean of a method's figure, in points.
+    pub fn mean(&self, method: &str, figure: &str) -> Option<f64> {
+        Some(self.methods.get(method)?.get(figure)?[0])
+    }
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
         let beside: Self = serde_json::from_str(&text).with_context(|| format!("`--beside {}`", path.display()))?;
@@ -87,7 +91,7 @@ impl Report {
 }
 
 /// The tables with their titles; the main one has none.
-fn tables(found: &Found<'_>, beside: Option<&Beside>) -> Vec<(String, Table)> {
+pub fn tables(found: &Found<'_>, beside: Option<&Beside>) -> Vec<(String, Table)> {
     let Found { plan, choices, tested, points, resampled, figures } = found;
     let mut tables = vec![(String::new(), main_table(plan, choices, tested, figures, beside))];
     let first = &plan.methods[0].name;
@@ -159,7 +163,7 @@ pub fn values(tested: &[Tested], path: &str) -> Vec<f64> {
     tested.iter().filter_map(|t| at(&t.test, path)).collect()
 }
 
-fn mean_std(values: &[f64]) -> (Option<f64>, Option<f64>) {
+pub fn mean_std(values: &[f64]) -> (Option<f64>, Option<f64>) {
     let n = values.len() as f64;
     let mean = (!values.is_empty()).then(|| values.iter().sum::<f64>() / n);
     let std = mean.filter(|_| values.len() > 1).map(|m| (values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1.0)).sqrt());
@@ -176,7 +180,7 @@ pub fn spread(values: &[f64]) -> String {
 }
 
 /// Differences to the first method of the seeds where both have a figure.
-fn against_first(tested: &[Vec<Tested>], method: usize, path: &str) -> Vec<f64> {
+pub fn against_first(tested: &[Vec<Tested>], method: usize, path: &str) -> Vec<f64> {
     let pairs = tested[method].iter().zip(&tested[0]);
     pairs.filter_map(|(own, first)| Some(at(&own.test, path)? - at(&first.test, path)?)).collect()
 }
@@ -197,7 +201,7 @@ fn differences(plan: &Plan, tested: &[Vec<Tested>], figures: &[Figure]) -> Optio
     Some(Table(header.collect(), (1..plan.methods.len()).map(row).collect()))
 }
 
-fn lead(plan: &Plan, tested: &[Vec<Tested>]) -> String {
+pub fn lead(plan: &Plan, tested: &[Vec<Tested>]) -> String {
     let [train, valid, test] = tested[0].first().map_or([0; 3], |t| t.rows);
     let seeds: Vec<String> = plan.seeds().map(|s| s.to_string()).collect();
     format!(
@@ -210,7 +214,7 @@ fn lead(plan: &Plan, tested: &[Vec<Tested>]) -> String {
     )
 }
 
-fn notes(found: &Found<'_>, beside: Option<&Beside>) -> Vec<String> {
+pub fn notes(found: &Found<'_>, beside: Option<&Beside>) -> Vec<String> {
     let Found { plan, choices, resampled, .. } = found;
     let first = &plan.methods[0];
     let mut notes = vec![
@@ -242,7 +246,7 @@ fn notes(found: &Found<'_>, beside: Option<&Beside>) -> Vec<String> {
         ));
     }
     notes.extend(resampled.filter(|_| plan.methods.len() > 1).map(|spaces| rows::note(plan, spaces)));
-    if let Some(axis) = plan.axis.as_ref().filter(|a| a.key == "data-share") {
+    if let Some(axis) = plan.axis.as_ref().filter(|a| a.key == axis::DATA_SHARE) {
         notes.push(format!(
             "{}: the share of the training rows that is trained on, drawn row by row and anew with each seed; a smaller share is a part of a larger one. \
              Valid and test are the same rows for all; ids, base rates and scales are those of the share.",
