@@ -51,7 +51,10 @@ fn the_seven_methods_in_one_table() {
     );
     let text = t.ok(&command).stdout;
     says(&text, &["purchase conditional", "paper CVR *", "68.56 ± 0.37", "Against `base`", "on its own data", "training noise alone"]);
-    assert_eq!(text.trim_end().strip_suffix("\nthe table is in out/table.txt, .md and .json").unwrap(), t.text("out/table.txt").trim_end());
+    assert_eq!(
+        text.trim_end().strip_suffix("\nthe table is in out/table.txt, .md, .json and .html").unwrap(),
+        t.text("out/table.txt").trim_end()
+    );
     says(&t.text("out/table.md"), &["| method | click full | purchase conditional |", "|---|---:|", "| esmm |"]);
 
     let table = t.json("out/table.json");

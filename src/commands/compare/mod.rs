@@ -4,7 +4,7 @@
 //! live; so a difference stands here with an interval, is held against all others that are looked at, and can fail a pipeline.
 
 mod gate;
-// mod page;
+mod page;
 pub mod resamples;
 pub mod sides;
 pub mod words;
@@ -78,7 +78,7 @@ pub fn run(args: &Args, global: &Global, ui: &Ui) -> Result<Exit> {
         write(out, &compared, &judged, &json)?;
     }
     let text = match &args.out {
-        Some(out) => format!("{}\nwritten to {}/compare.md and .json", text.trim_end(), out.display()),
+        Some(out) => format!("{}\nwritten to {}/compare.md, .json and .html", text.trim_end(), out.display()),
         None => text,
     };
     ui.answer(&text, &json)?;
@@ -92,7 +92,7 @@ fn write(out: &Path, compared: &Compared, judged: &[(String, bool)], json: &Valu
     std::fs::create_dir_all(out).with_context(|| format!("making the folder `{}`", out.display()))?;
     let put = |name: &str, text: &str| replace_file(&out.join(name), |w| Ok(w.write_all(text.as_bytes())?));
     put("compare.md", &words::markdown(compared, judged))?;
-    // page
+    put("compare.html", &page::html(compared, judged))?;
     replace_file(&out.join("compare.json"), |w| Ok(serde_json::to_writer_pretty(w, json)?))
 }
 

@@ -22,12 +22,14 @@ pub fn html(compared: &Compared, judged: &[(String, bool)]) -> String {
     let mut page = Page::new(&format!("Comparison with {first}")).lead(html! { p { (plain(&words::lead(compared))) } (facts(&runs)) });
     page = page.section("words", "In words", list(&words::sentences(compared)));
     if !judged.is_empty() {
-        let lines: Vec<String> = judged.iter().map(|(what, failed)| format!("{} {what}", if *failed { "FAILED" } else { "passed" })).collect();
+        let lines: Vec<String> =
+            judged.iter().map(|(what, failed)| format!("{} {what}", if *failed { "FAILED" } else { "passed" })).collect();
         page = page.section("gates", "Gates", list(&lines));
     }
     let (header, rows) = words::differences_table(compared);
     let bars: Vec<Markup> = (0..4).filter_map(|m| differences(compared, m)).collect();
-    page = page.section("differences", &format!("Minus {first}"), html! { (grid(&bars)) (folded("all differences", &table(&header, &rows))) });
+    page =
+        page.section("differences", &format!("Minus {first}"), html! { (grid(&bars)) (folded("all differences", &table(&header, &rows))) });
     let (header, rows) = words::metrics_table(compared);
     page = page.section("metrics", "Metrics with their 95 % intervals", table(&header, &rows));
     let reliability: Vec<Markup> = compared.spaces.iter().map(|s| reliability(compared, s)).collect();

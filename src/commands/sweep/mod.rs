@@ -7,6 +7,7 @@
 
 mod axis;
 mod kept;
+mod page;
 mod plan;
 mod rows;
 mod runs;
@@ -53,8 +54,8 @@ pub fn run(args: &SweepArgs, global: &Global, ui: &Ui) -> Result<Exit> {
     let seconds = started.elapsed().as_secs_f64();
     let found = table::Found { plan: &plan, choices: &choices, tested: &tested, points: &points, resampled: resampled.as_deref(), figures };
     let report = table::Report::of(&found, beside.as_ref(), seconds);
-    write(&plan.out, &report)?;
-    let text = format!("{}\nthe table is in {}/table.txt, .md and .json", report.text.trim_end(), plan.out.display());
+    write(&plan.out, &report, &page::html(&found, beside.as_ref()))?;
+    let text = format!("{}\nthe table is in {}/table.txt, .md, .json and .html", report.text.trim_end(), plan.out.display());
     ui.answer(&text, &report.json)?;
     Ok(Exit::Done)
 }
@@ -80,11 +81,12 @@ fn interrupted(ui: &Ui) -> Exit {
     Exit::Interrupted
 }
 
-fn write(out: &Path, report: &table::Report) -> Result<()> {
+fn write(out: &Path, report: &table::Report, page: &str) -> Result<()> {
     let json: &Value = &report.json;
     let put = |name: &str, text: &str| replace_file(&out.join(name), |w| Ok(w.write_all(text.as_bytes())?));
     put("table.txt", &report.text)?;
     put("table.md", &report.markdown)?;
+    put("table.html", page)?;
     replace_file(&out.join("table.json"), |w| Ok(serde_json::to_writer_pretty(w, json)?))
 }
 
