@@ -65,6 +65,8 @@ pub enum Command {
     Run(RunArgs),
     /// Train several specs with several seeds, and compare them in a table.
     Sweep(SweepArgs),
+    /// Compare finished runs on the same rows, with intervals, and say which differences are real.
+    Compare(crate::commands::compare::Args),
     /// Go on with a run that was stopped.
     Resume(ResumeArgs),
     /// Check a spec and say what it means and what it will cost.
@@ -165,6 +167,16 @@ pub struct SweepArgs {
     /// What settles a search [default: `<last stage>.conditional.auc`].
     #[arg(long, value_name = "METRIC")]
     pub search_by: Option<String>,
+    /// Train each spec with several values of a setting too, and show how the figures follow it, e.g. `data-share=0.1,0.3,1.0`: `data-share` is the
+    /// share of the training rows, drawn anew with each seed. Any other key of the spec will do.
+    #[arg(long, value_name = "KEY=V1,V2")]
+    pub axis: Option<String>,
+    /// Compare each spec with the first on this many resamples of the test rows as well: how far other rows would have moved the difference.
+    #[arg(long, value_name = "N")]
+    pub bootstrap: Option<u32>,
+    /// Draw the rows that share a value of this column (a user, say) together.
+    #[arg(long, value_name = "COLUMN", requires = "bootstrap")]
+    pub bootstrap_by: Option<String>,
     /// Published figures to show beside, JSON; see `configs/paper/published.json`.
     #[arg(long, value_name = "FILE")]
     pub beside: Option<PathBuf>,

@@ -10,6 +10,7 @@
 mod cli;
 mod commands;
 mod progress;
+mod report;
 mod serve;
 mod ui;
 

@@ -167,14 +167,24 @@ impl<'a> RowProgress<'a> {
     }
     #[allow(clippy::cast_precision_loss)]
     pub fn show(&self, rows: u64, more: &str) {
+        self.line(|| {
+            let rate = rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+            format!("{} {} rows  {} rows/s{more}", self.what, count(rows), short(rate))
+        });
+    }
+    /// How many of a known number of things are done.
+    pub fn of(&self, done: u64, all: u64) {
+        self.line(|| format!("{} {} of {}", self.what, count(done), count(all)));
+    }
+    /// Shows a line, unless it is too early for another one.
+    fn line(&self, text: impl FnOnce() -> String) {
         let mut state = self.state.borrow_mut();
         let every = if self.ui.live { REFRESH_EVERY } else { PLAIN_LINE_EVERY };
         if state.1.elapsed() < every {
             return;
         }
         state.1 = Instant::now();
-        let rate = rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        let line = format!("{} {} rows  {} rows/s{more}", self.what, count(rows), short(rate));
+        let line = text();
         if self.ui.live && !self.ui.quiet {
             let bar = state.0.get_or_insert_with(|| {
                 let bar = self.ui.bars.add(ProgressBar::new_spinner());

@@ -51,7 +51,10 @@ fn the_seven_methods_in_one_table() {
     );
     let text = t.ok(&command).stdout;
     says(&text, &["purchase conditional", "paper CVR *", "68.56 ± 0.37", "Against `base`", "on its own data", "training noise alone"]);
-    assert_eq!(text.trim_end().strip_suffix("\nthe table is in out/table.txt, .md and .json").unwrap(), t.text("out/table.txt").trim_end());
+    assert_eq!(
+        text.trim_end().strip_suffix("\nthe table is in out/table.txt, .md, .json and .html").unwrap(),
+        t.text("out/table.txt").trim_end()
+    );
     says(&t.text("out/table.md"), &["| method | click full | purchase conditional |", "|---|---:|", "| esmm |"]);
 
     let table = t.json("out/table.json");
@@ -227,4 +230,65 @@ fn raw_files_of_ali_ccp_take_one_line_and_a_folder() {
     for name in ["base", "division", "esmm"] {
         assert!(figure(&table, name, 0, "purchase.shared.auc") > 0.4, "{name}");
     }
+}
+
+#[test]
+fn figures_along_the_share_of_the_training_rows() {
+    let t = Sandbox::new();
+    let command =
+        format!("sweep {} {SMALL} --repeat 2 --axis data-share=0.2,0.5,1.0 --bootstrap 200 --out out -q", specs(&["base", "esmm"]));
+    let text = t.ok(&format!("{command} --beside {PROJECT}/configs/paper/published.json")).stdout;
+    says(
+        &text,
+        &["purchase conditional along `data-share`", "200 resamples of the test rows, drawn row by row", "is trained on, drawn row by row"],
+    );
+    let table = t.json("out/table.json");
+    let points = table["axis"]["points"].as_array().unwrap();
+    let rows: Vec<u64> = points.iter().map(|p| p["train_rows"].as_u64().unwrap()).collect();
+    assert_eq!(rows[2], table["rows"]["train"].as_u64().unwrap());
+    let share = |i: usize| rows[i] as f64 / rows[2] as f64;
+    assert!((share(0) - 0.2).abs() < 0.03 && (share(1) - 0.5).abs() < 0.03, "{rows:?}");
+    // The whole of the rows is the run that the table has anyway; a share is drawn anew with each seed.
+    assert!(!t.exists("out/base/data-share=1.0") && t.exists("out/esmm/data-share=0.2/seed-2"));
+    let method_of = |i: usize, figure: &str| points[i]["methods"]["esmm"][figure]["mean"].as_f64().unwrap();
+    let figure = "purchase.conditional.auc";
+    assert_eq!(method_of(2, figure), method(&table, "esmm")["figures"][figure]["mean"].as_f64().unwrap());
+    assert_ne!(method_of(0, figure), method_of(1, figure));
+    let manifests = [1, 2].map(|seed| t.json(&format!("out/base/data-share=0.2/seed-{seed}/run.json"))["data"]["parts"].clone());
+    assert_ne!(manifests[0]["train"], manifests[1]["train"]);
+    assert_eq!(manifests[0]["test"], manifests[1]["test"]);
+
+    // Row noise: the value is the difference of the table, the interval is around it, and `compare` of the same folders says the same.
+    let resampled = &method(&table, "esmm")["against_first_on_resamples"];
+    let compared = t.ok("compare out/base out/esmm --replicates 200 --format json -q").json();
+    for figure in ["purchase.conditional.auc", "purchase.full.auc", "purchase.shared.auc", "purchase.entire.auc"] {
+        let (row, seeds) = (&resampled[figure], &method(&table, "esmm")["against_first"][figure]);
+        assert!((row["value"].as_f64().unwrap() - seeds["mean"].as_f64().unwrap()).abs() < 1e-9, "{figure}");
+        assert!(
+            row["low"].as_f64().unwrap() < row["value"].as_f64().unwrap() && row["high"].as_f64().unwrap() > row["value"].as_f64().unwrap()
+        );
+        let parts: Vec<&str> = figure.split('.').collect();
+        if let Some(other) = compared["spaces"].as_array().unwrap().iter().find(|s| s["stage"] == parts[0] && s["space"] == parts[1]) {
+            assert_eq!(other["against_first"]["esmm"]["auc"]["low"], row["low"], "{figure}");
+        }
+    }
+    let page = t.text("out/table.html");
+    says(&page, &["Along data-share", "<svg", "paper CVR *", "published", "training rows"]);
+    for outside in ["http://", "https://", "src=", "NaN"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+
+    // All is there: nothing is trained or drawn again.
+    let before: Vec<_> = t.files("out").into_iter().filter(|f| !f.0.starts_with("table")).collect();
+    let again = t.ok(&command.replace(" -q", ""));
+    assert!(!again.stderr.contains("starts") && !again.stderr.contains("goes on"), "{again}");
+    assert_eq!(t.files("out").into_iter().filter(|f| !f.0.starts_with("table")).collect::<Vec<_>>(), before);
+
+    let fails = |args: &str, parts: &[&str]| says(&t.fails(&format!("sweep {} {SMALL} --out other -q {args}", specs(&["base"]))), parts);
+    fails("--axis data-share", &["KEY=V1,V2"]);
+    fails("--axis data-share=0.1,2", &["train.share_of_rows: expected a number above 0, and 1 at most"]);
+    fails("--axis train.epoch=1,2", &["unknown field `epoch`"]);
+    fails("--axis train.seed=1,2", &["seeds count up with `--repeat`"]);
+    fails("--bootstrap 3", &["too few resamples"]);
+    assert!(!t.exists("other"));
 }

@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 mod check;
+pub mod compare;
 mod completions;
 pub mod eval;
 mod explain;
@@ -48,6 +49,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
     match cli.command {
         Command::Run(args) => run::run(&args, &global, ui),
         Command::Sweep(args) => sweep::run(&args, &global, ui),
+        Command::Compare(args) => compare::run(&args, &global, ui),
         Command::Resume(args) => resume::run(&args, &global, ui),
         Command::Check(args) => check::run(&args, &global, ui),
         Command::Init(args) => init::run(&args, ui),

@@ -61,11 +61,11 @@ impl BatchPlan {
 }
 
 #[derive(Debug)]
-struct Inner {
-    store: Arc<Store>,
+pub(super) struct Inner {
+    pub(super) store: Arc<Store>,
     preprocessor: Preprocessor,
     rows_of: Vec<Vec<u32>>,
-    parts: Vec<u8>,
+    pub(super) parts: Vec<u8>,
     labels: Labels,
     counts: [PartCounts; 3],
 }
@@ -73,7 +73,7 @@ struct Inner {
 /// Rows in parts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 impl Dataset {

@@ -17,6 +17,7 @@ mod aside;
 mod batch;
 mod build;
 mod cells;
+mod clusters;
 mod dataset;
 mod dictionary;
 mod encode;
@@ -46,6 +47,7 @@ pub mod store;
 mod time;
 
 pub use batch::*;
+pub use clusters::Clusters;
 pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};
 pub use dictionary::Dictionary;
 pub(crate) use faults::place;

@@ -44,15 +44,28 @@ pub(crate) const NO_PART: u8 = 255;
 /// The part of each row, `[N]`: a [`Part::code`] or [`NO_PART`].
 pub(crate) fn assign(spec: &Spec, store: &Store) -> anyhow::Result<Vec<u8>> {
     let rows = store.rows();
-    Ok(match &spec.split {
+    let mut parts = match &spec.split {
         Split::Random { valid, test, seed } => (0..rows).map(|row| draw(mix(row as u64, *seed), *valid, *test)).collect(),
         Split::Group { valid, test, seed, .. } => (0..rows).map(|row| draw(mix(store.split_hash(row), *seed), *valid, *test)).collect(),
         Split::Column { column, train_through, valid_through, test_from } => {
             by_order(store, column, train_through, valid_through, test_from.as_ref()).map_err(|d| place(spec, d))?
         }
         Split::Files { valid, test } => by_file(store, valid, test)?,
-    })
+    };
+    keep_share(&mut parts, spec.train.share_of_rows, spec.train.share_seed);
+    Ok(parts)
 }
+
+/// Takes training rows out until about a share of them is left. A row is kept by a number of its own, so that of two shares the smaller is a part of
+/// the larger; valid and test stay as they are.
+fn keep_share(parts: &mut [u8], share: f64, seed: u64) {
+    if share < 1.0 {
+        let out = |(row, part): &(usize, &mut u8)| **part == Part::Train.code() && unit(mix(*row as u64, mix(seed, SHARE))) >= share;
+        parts.iter_mut().enumerate().filter(out).for_each(|(_, part)| *part = NO_PART);
+    }
+}
+/// Keeps this draw apart from that of a split with the same seed.
+const SHARE: u64 = 0x7368_6172;
 
 fn place(spec: &Spec, fault: Diagnostic) -> Diagnostics {
     fault.at(spec.place("split"), "").into()

@@ -2,25 +2,27 @@
 //! every method's pCVR is multiplied by the pCTR of one and the same click network, so that methods differ in their pCVR alone.
 
 use super::basic::{Undefined, auc};
-use super::scores::Scores;
+use super::scores::{Scores, SpaceColumns};
 use crate::graph::Graph;
 
 /// A stage's name and AUC.
 pub type StageAuc = (String, Result<f64, Undefined>);
 
-/// For each stage that is no child of the row, the AUC over all rows of `P'(a row is in the stage's space) · P(stage | its space)`: the
-/// first from `others`, the second from `scores`, each a model of the same graph but for its composition.
+/// For each stage that is no child of the row, over all rows, `P'(a row is in the stage's space) · P(stage | its space)`: the first from
+/// `others`, the second from `scores`, each a model of the same graph but for its composition. There is no `ln(1 − p)`: it is for ranking.
 ///
 /// # Errors
 /// `others` are of other rows.
-pub fn shared_auc((graph, scores): (&Graph, &Scores), (other_graph, others): (&Graph, &Scores)) -> Result<Vec<StageAuc>, OtherRows> {
+pub fn shared_columns(
+    (graph, scores): (&Graph, &Scores),
+    (other_graph, others): (&Graph, &Scores),
+) -> Result<Vec<SpaceColumns>, OtherRows> {
     if scores.labels != others.labels {
         return Err(OtherRows);
     }
     let compose = |graph: &Graph, scores: &Scores| graph.compose(&scores.logits.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let (own, other) = (compose(graph, scores), compose(other_graph, others));
     let reached = graph.flags(&scores.labels).reached;
-    let weights = (!scores.weights.is_empty()).then_some(scores.weights.as_slice());
     let of_stage = |stage: usize| {
         let path = graph.path(stage);
         let before = &path[..path.len() - 1];
@@ -31,10 +33,20 @@ pub fn shared_auc((graph, scores): (&Graph, &Scores), (other_graph, others): (&G
                 let side = if step.reached { &pair.log_p } else { &pair.log_not_p };
                 log_p.iter_mut().zip(side).for_each(|(p, more)| *p += more);
             }
-            (graph.nodes[stage].name.clone(), auc(&log_p, &reached[stage], weights))
+            let (target, labels, log_not_p) = (graph.nodes[stage].name.clone(), reached[stage].clone(), vec![f64::NAN; log_p.len()]);
+            SpaceColumns { target, space: "shared", rows: None, labels, log_p, log_not_p }
         })
     };
     Ok((0..graph.len()).filter_map(of_stage).collect())
+}
+
+/// The AUC of each of [`shared_columns`].
+///
+/// # Errors
+/// `others` are of other rows.
+pub fn shared_auc(own: (&Graph, &Scores), other: (&Graph, &Scores)) -> Result<Vec<StageAuc>, OtherRows> {
+    let weights = (!own.1.weights.is_empty()).then_some(own.1.weights.as_slice());
+    Ok(shared_columns(own, other)?.into_iter().map(|c| (c.target, auc(&c.log_p, &c.labels, weights))).collect())
 }
 
 /// The two models scored different rows.

@@ -7,7 +7,7 @@ use crate::data::source::SharedSource;
 use crate::data::{self, Dataset, Part, PrepareOptions, Preprocessor, RawEncoder, open_source};
 use crate::device::Device;
 use crate::graph::Graph;
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Scores};
 use crate::model::Model;
 use crate::plugin::Build;
 use crate::plugin::registry::{self, Kind};
@@ -144,6 +144,28 @@ impl Scorer {
         Ok(dataset)
     }
 
+    /// The test part, or all rows of other files (which need labels), and its scores.
+    ///
+    /// # Errors
+    /// As [`Self::rows`]; there are no such rows.
+    pub fn score(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<(Dataset, Scores)> {
+        let dataset = self.rows(files, options)?;
+        let scores = self.scores_of(&dataset, files.is_some())?;
+        Ok((dataset, scores))
+    }
+
+    /// Scores of the test part: the run's own, or that of other files.
+    fn scores_of(&self, dataset: &Dataset, others: bool) -> Result<Scores> {
+        if dataset.rows(Part::Test) == 0 {
+            bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
+        }
+        let scores = collect(&self.model, dataset, Part::Test)?;
+        Ok(match &self.calibration {
+            Some(calibration) if !others => population(&self.graph, scores, &calibration.keep_rates(&self.graph)),
+            _ => scores,
+        })
+    }
+
     /// Metrics on the test part, or on all rows of other files (which need labels). If the run's calibration says that its rows hold a share of
     /// the negatives only, those of the test part count for all; other files count as they are. With the metrics of the `NAME=EXPR` texts of `values`.
     ///
@@ -159,15 +181,7 @@ impl Scorer {
         }
         let values = Values::parse(values, &self.graph, source.schema()?.as_ref(), &[])?;
         let dataset = self.rows_of(&source, files.is_some(), options)?;
-        if dataset.rows(Part::Test) == 0 {
-            bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
-        }
-        let mut scores = collect(&self.model, &dataset, Part::Test)?;
-        if files.is_none()
-            && let Some(calibration) = &self.calibration
-        {
-            scores = population(&self.graph, scores, &calibration.keep_rates(&self.graph));
-        }
+        let scores = self.scores_of(&dataset, files.is_some())?;
         let mut evaluation = evaluate(&self.spec, &self.graph, &dataset, &scores);
         let mut encoder = RawEncoder::new(Arc::clone(&self.preprocessor));
         encoder.show_values = options.show_values;

@@ -1,5 +1,7 @@
 //! What a sweep will do, checked before any work.
 
+use super::axis::Axis;
+use super::rows::Bootstrap;
 use super::same_stages;
 use super::search::Search;
 use crate::cli::SweepArgs;
@@ -12,6 +14,7 @@ use esmm_funnel_core::spec::{self, Spec};
 use std::path::{Path, PathBuf};
 
 /// One of the specs that are compared.
+#[derive(Clone)]
 pub struct Method {
     /// The stem of its file's name.
     pub name: String,
@@ -29,6 +32,10 @@ pub struct Plan {
     pub out: PathBuf,
     /// The metric that settles searches, on valid.
     pub search_by: String,
+    /// A setting whose values are all tried and shown.
+    pub axis: Option<Axis>,
+    /// Resamples of the test rows, where they are asked for.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// Spaces that a search can be settled in.
@@ -58,8 +65,15 @@ impl Plan {
         let last = first.stages.last().map_or("", |s| s.name.as_str());
         let search_by = args.search_by.clone().unwrap_or_else(|| format!("{last}.conditional.auc"));
         let out = args.out.clone().unwrap_or_else(|| Path::new(RUNS).join(&first.funnel.name).join("sweep"));
-        let plan = Self { first_seed: first.train.seed, repeat: args.repeat, sets: args.set.set.clone(), search_by, out, methods };
+        let axis = args.axis.as_deref().map(Axis::parse).transpose()?;
+        if let Some(few) = args.bootstrap.filter(|n| *n < 100) {
+            bail!("`--bootstrap {few}`: too few resamples for an interval; give 100 or more, better 1000");
+        }
+        let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, by: args.bootstrap_by.clone() });
+        let (first_seed, sets) = (first.train.seed, args.set.set.clone());
+        let plan = Self { first_seed, repeat: args.repeat, sets, search_by, out, methods, axis, bootstrap };
         plan.check_searches()?;
+        plan.check_axis()?;
         Ok(plan)
     }
 
@@ -67,9 +81,12 @@ impl Plan {
         self.first_seed..self.first_seed + u64::from(self.repeat)
     }
 
-    /// A method's spec with a seed and, where it is searched, with a value.
-    pub fn spec(&self, method: &Method, value: Option<&str>, seed: u64) -> Result<Spec> {
+    /// A method's spec with a seed and, where it is searched, with a value, at a point of the axis.
+    pub fn spec(&self, method: &Method, value: Option<&str>, point: Option<&str>, seed: u64) -> Result<Spec> {
         let mut sets = self.sets.clone();
+        if let (Some(axis), Some(point)) = (&self.axis, point) {
+            sets.extend(axis.sets(point, seed));
+        }
         if let (Some(search), Some(value)) = (&method.search, value) {
             sets.push(format!("{}={value}", search.key));
         }
@@ -81,10 +98,24 @@ impl Plan {
     fn check_searches(&self) -> Result<()> {
         for method in &self.methods {
             for value in method.search.iter().flat_map(|s| &s.values) {
-                self.spec(method, Some(value), self.first_seed)?;
+                self.spec(method, Some(value), None, self.first_seed)?;
             }
         }
         if self.methods.iter().any(|m| m.search.is_some()) { self.check_search_by() } else { Ok(()) }
+    }
+
+    /// Every value of the axis makes a spec of every method, and none sets what another option does.
+    fn check_axis(&self) -> Result<()> {
+        let Some(axis) = &self.axis else { return Ok(()) };
+        for method in &self.methods {
+            if method.search.as_ref().is_some_and(|s| s.key == axis.key) {
+                bail!("`--axis {}`: `{}` has a search of the same key", axis.key, method.name);
+            }
+            for point in &axis.values {
+                same_stages(&self.methods[0], &Method { spec: self.spec(method, None, Some(point), self.first_seed)?, ..method.clone() })?;
+            }
+        }
+        Ok(())
     }
 
     fn check_search_by(&self) -> Result<()> {

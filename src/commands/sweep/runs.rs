@@ -1,16 +1,21 @@
 //! The runs of a sweep: trained, gone on with, or read where they are finished.
 
+use super::kept;
 use super::plan::{Method, Plan};
+use super::rows::Bootstrap;
+use super::table::Figure;
 use crate::cli::Global;
+use crate::commands::compare::resamples::{Draw, Progress, measure_run};
+use crate::commands::compare::sides::clusters;
 use crate::commands::run::finished;
 use crate::commands::{encoding, load, session};
-use crate::progress::TrainProgress;
+use crate::progress::{RowProgress, TrainProgress};
 use crate::ui::{Ui, count};
 use anyhow::{Context, Result, bail};
 use esmm_funnel_core::data::Part;
 use esmm_funnel_core::device::{Chosen, cpu};
 use esmm_funnel_core::graph::Graph;
-use esmm_funnel_core::metrics::{Scores, shared_auc};
+use esmm_funnel_core::metrics::{Member, Scores, columns, shared_auc, shared_columns};
 use esmm_funnel_core::run::{Manifest, RunFolder, Status, names, replace_file};
 use esmm_funnel_core::score::{self, Scorer};
 use esmm_funnel_core::spec::{self, Spec, diff};
@@ -22,6 +27,8 @@ use std::sync::atomic::Ordering;
 
 /// Added to each run of a sweep: its AUC under the first method's stages before.
 const SHARED: &str = "shared.json";
+/// Added too, with `--bootstrap`: its metrics on resampled test rows.
+const RESAMPLED: &str = "resampled.json";
 
 /// A finished run.
 pub struct Done {
@@ -74,12 +81,20 @@ impl<'a> Runner<'a> {
         Self { plan, device, store, global, ui, data: None, first: None }
     }
 
-    /// Trains a method with a seed, unless that is done. `None`: interrupted.
-    pub fn run(&mut self, method: &Method, value: Option<&str>, seed: u64) -> Result<Option<Done>> {
-        let spec = self.plan.spec(method, value, seed)?;
+    /// Trains a method with a seed at a point of the axis, unless that is done. `None`: interrupted.
+    pub fn run(&mut self, method: &Method, value: Option<&str>, point: Option<&str>, seed: u64) -> Result<Option<Done>> {
+        let spec = self.plan.spec(method, value, point, seed)?;
+        // A point where the spec is what it is anyway is no run of its own.
+        let point = match point {
+            Some(point) if !diff(&self.plan.spec(method, value, None, seed)?, &spec).is_empty() => Some(point),
+            _ => None,
+        };
         let mut path = self.plan.out.join(&method.name);
         if let (Some(search), Some(value)) = (&method.search, value) {
             path.push(format!("{}={value}", search.key));
+        }
+        if let (Some(axis), Some(point)) = (&self.plan.axis, point) {
+            path.push(format!("{}={point}", axis.key));
         }
         path.push(format!("seed-{seed}"));
         let begun = begun(&path, &spec)?;
@@ -161,10 +176,7 @@ impl<'a> Runner<'a> {
 
     /// Per stage that is no child of the row: its shared AUC.
     fn shared_stages(&mut self, run: &Done, first: &Path) -> Result<Map<String, Value>> {
-        if self.first.as_ref().is_none_or(|(of, _)| of != first) {
-            let spec = spec::load(&first.join(names::RESOLVED), &[])?.spec;
-            self.first = Some((first.to_owned(), self.test(first, &spec)?));
-        }
+        self.load_first(first)?;
         let own = if first == run.folder { None } else { Some(self.test(&run.folder, &run.spec)?) };
         let Some((_, others)) = &self.first else { bail!("the first method has no scores") };
         let (graph, scores) = own.as_ref().unwrap_or(others);
@@ -172,6 +184,55 @@ impl<'a> Runner<'a> {
             Ok(found) => found.into_iter().map(|(stage, auc)| (stage, entry(auc))).collect(),
             Err(why) => graph.nodes.iter().filter(|n| n.parent.is_some()).map(|n| (n.name.clone(), entry(Err(why)))).collect(),
         })
+    }
+
+    /// Has the first method's scores of a seed at hand.
+    fn load_first(&mut self, first: &Path) -> Result<()> {
+        if self.first.as_ref().is_none_or(|(of, _)| of != first) {
+            let spec = spec::load(&first.join(names::RESOLVED), &[])?.spec;
+            self.first = Some((first.to_owned(), self.test(first, &spec)?));
+        }
+        Ok(())
+    }
+
+    /// A run's metrics on resampled test rows, in the spaces of the figures. Kept in the run's folder. `None`: interrupted.
+    pub fn resampled(
+        &mut self,
+        run: &Tested,
+        first: &Tested,
+        bootstrap: &Bootstrap,
+        figures: &[Figure],
+        (done, runs): (usize, usize),
+    ) -> Result<Option<Member>> {
+        let with = first.run.strip_prefix(&self.plan.out).unwrap_or(&first.run);
+        let key = json!({ "with": with, "replicates": bootstrap.replicates, "by": bootstrap.by, "seed": Bootstrap::SEED });
+        let file = run.run.join(RESAMPLED);
+        if let Some(known) = fs::read(&file).ok().and_then(|b| kept::read(&b, &key)) {
+            return Ok(Some(Member { seed: run.seed, spaces: known }));
+        }
+        let spec = spec::load(&run.run.join(names::RESOLVED), &[])?.spec;
+        self.load_first(&first.run)?;
+        let own = if first.run == run.run { None } else { Some(self.test(&run.run, &spec)?) };
+        let Some((_, others)) = &self.first else { bail!("the first method has no scores") };
+        let (graph, scores) = own.as_ref().unwrap_or(others);
+        let mut spaces = columns(graph, scores);
+        spaces.extend(shared_columns((graph, scores), (&others.0, &others.1)).unwrap_or_default());
+        spaces.retain(|s| figures.iter().any(|f| f.path == format!("{}.{}.auc", s.target, s.space)));
+        let Some((_, data)) = &self.data else { bail!("there are no data") };
+        let clusters = bootstrap.by.as_ref().map(|by| clusters(&data.dataset, by, "--bootstrap-by")).transpose()?;
+        let draw = Draw {
+            clusters,
+            rows: scores.len(),
+            replicates: bootstrap.replicates,
+            seed: Bootstrap::SEED,
+            ece_bins: spec.metrics.ece_bins.get(),
+        };
+        let line = RowProgress::new(self.ui, "resampling");
+        let weights = (!scores.weights.is_empty()).then_some(scores.weights.as_slice());
+        let Some(member) = measure_run(run.seed, &spaces, weights, &draw, &Progress { line: &line, done, runs }) else { return Ok(None) };
+        let value = kept::write(&key, &member.spaces);
+        replace_file(&file, |w| Ok(serde_json::to_writer(w, &value)?))?;
+        Ok(Some(member))
     }
 
     /// The scores of a run's test rows.
@@ -195,7 +256,7 @@ fn entry(auc: Result<f64, impl std::fmt::Display>) -> Value {
 /// Whether two specs read the same rows in the same way: they differ in what comes after the data alone.
 fn same_data(a: &Spec, b: &Spec) -> bool {
     const AFTER: [&str; 5] = ["objective.", "train.", "embedding.", "encoder.", "defaults."];
-    diff(a, b).iter().all(|(key, _, _)| AFTER.iter().any(|p| key.starts_with(p)))
+    diff(a, b).iter().all(|(key, _, _)| AFTER.iter().any(|p| key.starts_with(p)) && !key.starts_with("train.share_"))
 }
 
 /// How the run in a folder stands; `None` if it has not begun.

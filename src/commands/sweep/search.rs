@@ -50,7 +50,7 @@ pub fn choose(method: &Method, plan: &Plan, runner: &mut Runner<'_>) -> Result<O
     let Some(search) = &method.search else { return Ok(Some(Choice::default())) };
     let mut candidates = Vec::new();
     for value in &search.values {
-        let Some(run) = runner.run(method, Some(value), plan.first_seed)? else { return Ok(None) };
+        let Some(run) = runner.run(method, Some(value), None, plan.first_seed)? else { return Ok(None) };
         candidates.push((value.clone(), at(&run.metrics["valid"], &plan.search_by)));
     }
     let metric = plan.search_by.rsplit('.').next().unwrap_or_default();

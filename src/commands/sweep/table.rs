@@ -1,11 +1,14 @@
 //! What a sweep shows: a table of figures, and how each method differs from the first, as text, Markdown and JSON.
 
+use super::axis::{self, Point};
 use super::plan::{Method, Plan};
+use super::rows;
 use super::runs::Tested;
 use super::search::{Choice, at};
+use crate::commands::compare::words::{markdown_table, p_value};
 use crate::ui::{count, table};
 use anyhow::{Context, Result, bail};
-use esmm_funnel_core::metrics::paired;
+use esmm_funnel_core::metrics::{SpaceComparison, paired};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -23,6 +26,10 @@ pub struct Beside {
     methods: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
 }
 impl Beside {
+    /// The published mean of a method's figure, in points.
+    pub fn mean(&self, method: &str, figure: &str) -> Option<f64> {
+        Some(self.methods.get(method)?.get(figure)?[0])
+    }
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
         let beside: Self = serde_json::from_str(&text).with_context(|| format!("`--beside {}`", path.display()))?;
@@ -42,35 +49,67 @@ pub struct Report {
 }
 
 /// One column of the table: a metric on test.
-struct Figure {
+pub struct Figure {
     /// `purchase.conditional.auc`.
-    path: String,
+    pub path: String,
     /// `purchase conditional`.
-    title: String,
+    pub title: String,
     /// Compared with the first method: what is about more than the first stages.
-    compared: bool,
+    pub compared: bool,
+}
+
+/// What a sweep found.
+pub struct Found<'a> {
+    pub plan: &'a Plan,
+    pub choices: &'a [Choice],
+    /// Per method, per seed.
+    pub tested: &'a [Vec<Tested>],
+    /// Points of the axis.
+    pub points: &'a [Point],
+    /// Each method against the first on resampled rows.
+    pub resampled: Option<&'a [SpaceComparison]>,
+    pub figures: Vec<Figure>,
 }
 
 impl Report {
-    pub fn of(plan: &Plan, choices: &[Choice], tested: &[Vec<Tested>], beside: Option<&Beside>, seconds: f64) -> Self {
-        let figures = figures(plan, tested);
-        let main = main_table(plan, choices, tested, &figures, beside);
-        let differences = differences(plan, tested, &figures);
-        let (lead, notes) = (lead(plan, tested), notes(plan, choices, beside));
-        let mut text = format!("{lead}\n\n{}", as_text(&main));
-        let mut markdown = format!("{lead}\n\n{}", as_markdown(&main));
-        if let Some(differences) = &differences {
-            let title = format!("Against `{}`, in points; p of a paired t test over seeds:", plan.methods[0].name);
-            text += &format!("\n{title}\n\n{}", as_text(differences));
-            markdown += &format!("\n{title}\n\n{}", as_markdown(differences));
+    pub fn of(found: &Found<'_>, beside: Option<&Beside>, seconds: f64) -> Self {
+        let Found { plan, tested, .. } = found;
+        let tables = tables(found, beside);
+        let (lead, notes) = (lead(plan, tested), notes(found, beside));
+        let mut text = format!("{lead}\n\n");
+        let mut markdown = text.clone();
+        for (i, (title, table)) in tables.iter().enumerate() {
+            let gap = if i > 0 { "\n" } else { "" };
+            let title = if title.is_empty() { String::new() } else { format!("{title}\n\n") };
+            text += &format!("{gap}{title}{}", as_text(table));
+            markdown += &format!("{gap}{title}{}", as_markdown(table));
         }
         text += &format!("\n{}\n", notes.join("\n"));
         markdown += &format!("\n{}\n", notes.iter().map(|n| format!("- {n}")).collect::<Vec<_>>().join("\n"));
-        Self { text, markdown, json: as_json(plan, choices, tested, &figures, beside, seconds) }
+        Self { text, markdown, json: as_json(found, beside, seconds) }
     }
 }
 
-fn figures(plan: &Plan, tested: &[Vec<Tested>]) -> Vec<Figure> {
+/// The tables with their titles; the main one has none.
+pub fn tables(found: &Found<'_>, beside: Option<&Beside>) -> Vec<(String, Table)> {
+    let Found { plan, choices, tested, points, resampled, figures } = found;
+    let mut tables = vec![(String::new(), main_table(plan, choices, tested, figures, beside))];
+    let first = &plan.methods[0].name;
+    if let Some(differences) = differences(plan, tested, figures) {
+        tables.push((format!("Against `{first}`, in points; p of a paired t test over seeds:"), differences));
+        if let (Some(bootstrap), Some(spaces)) = (&plan.bootstrap, resampled) {
+            tables.push(rows::table(plan, bootstrap, spaces, figures));
+        }
+    }
+    if let Some(axis) = &plan.axis {
+        let along = |f: &Figure| (format!("{} along `{}`:", f.title, axis.key), axis::table(plan, points, f));
+        tables.extend(figures.iter().map(along));
+    }
+    tables
+}
+
+/// What the columns are, of what was found.
+pub fn figures(plan: &Plan, tested: &[Vec<Tested>]) -> Vec<Figure> {
     let spec = &plan.methods[0].spec;
     let first_row = spec.funnel.row.as_str();
     let mut figures = Vec::new();
@@ -96,7 +135,7 @@ fn figures(plan: &Plan, tested: &[Vec<Tested>]) -> Vec<Figure> {
 }
 
 /// A header and rows.
-struct Table(Vec<String>, Vec<Vec<String>>);
+pub struct Table(pub Vec<String>, pub Vec<Vec<String>>);
 
 fn main_table(plan: &Plan, choices: &[Choice], tested: &[Vec<Tested>], figures: &[Figure], beside: Option<&Beside>) -> Table {
     let mut header = vec!["method".to_owned()];
@@ -120,11 +159,11 @@ fn name_of(method: &Method, choice: &Choice) -> String {
 }
 
 /// Values over the seeds where a figure is defined.
-fn values(tested: &[Tested], path: &str) -> Vec<f64> {
+pub fn values(tested: &[Tested], path: &str) -> Vec<f64> {
     tested.iter().filter_map(|t| at(&t.test, path)).collect()
 }
 
-fn mean_std(values: &[f64]) -> (Option<f64>, Option<f64>) {
+pub fn mean_std(values: &[f64]) -> (Option<f64>, Option<f64>) {
     let n = values.len() as f64;
     let mean = (!values.is_empty()).then(|| values.iter().sum::<f64>() / n);
     let std = mean.filter(|_| values.len() > 1).map(|m| (values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1.0)).sqrt());
@@ -132,7 +171,7 @@ fn mean_std(values: &[f64]) -> (Option<f64>, Option<f64>) {
 }
 
 /// `66.00 ± 0.37`, in points.
-fn spread(values: &[f64]) -> String {
+pub fn spread(values: &[f64]) -> String {
     match mean_std(values) {
         (Some(mean), Some(std)) => format!("{:.2} ± {:.2}", 100.0 * mean, 100.0 * std),
         (Some(mean), None) => format!("{:.2}", 100.0 * mean),
@@ -141,7 +180,7 @@ fn spread(values: &[f64]) -> String {
 }
 
 /// Differences to the first method of the seeds where both have a figure.
-fn against_first(tested: &[Vec<Tested>], method: usize, path: &str) -> Vec<f64> {
+pub fn against_first(tested: &[Vec<Tested>], method: usize, path: &str) -> Vec<f64> {
     let pairs = tested[method].iter().zip(&tested[0]);
     pairs.filter_map(|(own, first)| Some(at(&own.test, path)? - at(&first.test, path)?)).collect()
 }
@@ -162,11 +201,7 @@ fn differences(plan: &Plan, tested: &[Vec<Tested>], figures: &[Figure]) -> Optio
     Some(Table(header.collect(), (1..plan.methods.len()).map(row).collect()))
 }
 
-fn p_value(p: f64) -> String {
-    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
-}
-
-fn lead(plan: &Plan, tested: &[Vec<Tested>]) -> String {
+pub fn lead(plan: &Plan, tested: &[Vec<Tested>]) -> String {
     let [train, valid, test] = tested[0].first().map_or([0; 3], |t| t.rows);
     let seeds: Vec<String> = plan.seeds().map(|s| s.to_string()).collect();
     format!(
@@ -179,7 +214,8 @@ fn lead(plan: &Plan, tested: &[Vec<Tested>]) -> String {
     )
 }
 
-fn notes(plan: &Plan, choices: &[Choice], beside: Option<&Beside>) -> Vec<String> {
+pub fn notes(found: &Found<'_>, beside: Option<&Beside>) -> Vec<String> {
+    let Found { plan, choices, resampled, .. } = found;
     let first = &plan.methods[0];
     let mut notes = vec![
         "conditional: rows whose parent was reached, the tower alone. full: all rows, the method's own probabilities.".to_owned(),
@@ -197,7 +233,7 @@ fn notes(plan: &Plan, choices: &[Choice], beside: Option<&Beside>) -> Vec<String
             first.name
         ));
     }
-    for (method, choice) in plan.methods.iter().zip(choices) {
+    for (method, choice) in plan.methods.iter().zip(*choices) {
         let (Some(search), Some(chosen)) = (&method.search, &choice.chosen) else { continue };
         let tried = choice.candidates.iter().map(|(v, found)| format!("{v}: {}", found.map_or_else(|| "—".into(), |f| format!("{f:.4}"))));
         notes.push(format!(
@@ -209,6 +245,14 @@ fn notes(plan: &Plan, choices: &[Choice], beside: Option<&Beside>) -> Vec<String
             tried.collect::<Vec<_>>().join(", ")
         ));
     }
+    notes.extend(resampled.filter(|_| plan.methods.len() > 1).map(|spaces| rows::note(plan, spaces)));
+    if let Some(axis) = plan.axis.as_ref().filter(|a| a.key == axis::DATA_SHARE) {
+        notes.push(format!(
+            "{}: the share of the training rows that is trained on, drawn row by row and anew with each seed; a smaller share is a part of a larger one. \
+             Valid and test are the same rows for all; ids, base rates and scales are those of the share.",
+            axis.key
+        ));
+    }
     notes.extend(beside.map(|b| format!("*: {}", b.title)));
     notes
 }
@@ -218,19 +262,16 @@ fn as_text(Table(header, rows): &Table) -> String {
 }
 
 fn as_markdown(Table(header, rows): &Table) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.iter().map(|c| c.replace('*', "\\*")).collect::<Vec<_>>().join(" | "));
-    let rule = format!("|---{}|\n", "|---:".repeat(header.len() - 1));
-    format!("{}{rule}{}", line(header), rows.iter().map(|r| line(r)).collect::<String>())
+    markdown_table(&header.iter().map(String::as_str).collect::<Vec<_>>(), rows)
 }
 
-fn as_json(plan: &Plan, choices: &[Choice], tested: &[Vec<Tested>], figures: &[Figure], beside: Option<&Beside>, seconds: f64) -> Value {
+fn as_json(found: &Found<'_>, beside: Option<&Beside>, seconds: f64) -> Value {
+    let Found { plan, choices, tested, points, resampled, figures } = found;
     let [train, valid, test] = tested[0].first().map_or([0; 3], |t| t.rows);
-    let methods = plan.methods.iter().zip(choices).enumerate().map(|(m, (method, choice))| {
+    let methods = plan.methods.iter().zip(*choices).enumerate().map(|(m, (method, choice))| {
         let (mut spreads, mut against) = (Map::new(), Map::new());
         for figure in figures {
-            let found = values(&tested[m], &figure.path);
-            let (mean, std) = mean_std(&found);
-            spreads.insert(figure.path.clone(), json!({ "mean": mean, "std": std, "n": found.len() }));
+            spreads.insert(figure.path.clone(), values_json(&values(&tested[m], &figure.path)));
             if m > 0 {
                 against.insert(figure.path.clone(), difference_json(&against_first(tested, m, &figure.path)));
             }
@@ -241,7 +282,8 @@ fn as_json(plan: &Plan, choices: &[Choice], tested: &[Vec<Tested>], figures: &[F
         });
         json!({
             "name": method.name, "spec": method.path, "search": search_json(plan, method, choice), "figures": spreads,
-            "against_first": if m > 0 { Value::Object(against) } else { Value::Null }, "runs": runs.collect::<Vec<_>>(),
+            "against_first": if m > 0 { Value::Object(against) } else { Value::Null },
+            "against_first_on_resamples": resampled.filter(|_| m > 0).map(|spaces| rows::as_json(spaces, m, figures)), "runs": runs.collect::<Vec<_>>(),
         })
     });
     json!({
@@ -251,9 +293,17 @@ fn as_json(plan: &Plan, choices: &[Choice], tested: &[Vec<Tested>], figures: &[F
         "first": plan.methods[0].name,
         "methods": methods.collect::<Vec<_>>(),
         "beside": beside.map(|b| json!({ "title": b.title, "figures": b.figures, "methods": b.methods })),
+        "bootstrap": plan.bootstrap.as_ref().map(|b| json!({ "replicates": b.replicates, "by": b.by, "seed": rows::Bootstrap::SEED })),
+        "axis": axis::as_json(plan, points, figures),
         "p_is_over": "seeds: training noise alone, on one split of one data set",
         "seconds": seconds,
     })
+}
+
+/// `{mean, std, n}`.
+pub fn values_json(values: &[f64]) -> Value {
+    let (mean, std) = mean_std(values);
+    json!({ "mean": mean, "std": std, "n": values.len() })
 }
 
 fn difference_json(differences: &[f64]) -> Value {

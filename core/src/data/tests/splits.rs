@@ -118,3 +118,19 @@ fn files_go_to_their_part_and_empty_parts_are_errors() {
     let plan = BatchPlan::sequential(NonZeroUsize::new(8).unwrap());
     assert_eq!(dataset.batches(Part::Test, plan).count(), 0);
 }
+
+#[test]
+fn a_share_of_the_training_rows_is_a_part_of_a_larger_share() {
+    let of = |share, share_seed| {
+        let mut spec = split(Split::Random { valid: 0.2, test: 0.3, seed: 4 });
+        (spec.train.share_of_rows, spec.train.share_seed) = (share, share_seed);
+        let (_keep, dataset, report) = open(&spec, &memory(vec![days()]));
+        (Part::ALL.map(|p| lines(&dataset, p).into_iter().collect::<BTreeSet<_>>()), report)
+    };
+    let ((all, _), (half, report), (tenth, _)) = (of(1.0, 1), of(0.5, 1), of(0.1, 1));
+    assert!(tenth[0].is_subset(&half[0]) && half[0].is_subset(&all[0]));
+    assert!((55..95).contains(&half[0].len()) && (5..30).contains(&tenth[0].len()), "{} {}", half[0].len(), tenth[0].len());
+    assert_eq!((&half[1..], &tenth[1..]), (&all[1..], &all[1..]), "valid and test are the same rows");
+    assert_eq!(report.left_out as usize, all[0].len() - half[0].len());
+    assert_ne!(of(0.5, 2).0[0], half[0]);
+}

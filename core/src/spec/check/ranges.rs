@@ -34,6 +34,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     if let Some(t) = &draft.train {
         number(cx, "train.clip_norm", t.clip_norm, at_least_zero);
         number(cx, "train.final_lr_fraction", t.final_lr_fraction, zero_to_one);
+        number(cx, "train.share_of_rows", t.share_of_rows, part_or_all);
         let no_valid = matches!(draft.split, Some(Split::Random { valid, .. } | Split::Group { valid, .. }) if valid <= 0.0);
         if no_valid && t.patience_evals > 0 {
             let d = Diagnostic::error("no-valid", "train.patience_evals: early stopping needs rows in valid, and `split.valid` is 0")
@@ -61,6 +62,9 @@ fn at_least_zero(x: f64) -> Option<&'static str> {
 }
 fn share(x: f64) -> Option<&'static str> {
     unless((0.0..1.0).contains(&x), "a number from 0 to 1, 1 not included")
+}
+fn part_or_all(x: f64) -> Option<&'static str> {
+    unless(x > 0.0 && x <= 1.0, "a number above 0, and 1 at most")
 }
 fn zero_to_one(x: f64) -> Option<&'static str> {
     unless((0.0..=1.0).contains(&x), "a number from 0 to 1")

@@ -145,6 +145,11 @@ pub struct Train {
     pub checkpoint_every_steps: u64,
     /// Seed of initial weights, order of rows and masks; the split has its own.
     pub seed: u64,
+    /// Share of the training rows that are trained on, drawn row by row; what is left out is in no part. A smaller share of the same `share_seed` is
+    /// a part of a larger one. For learning how a method does with less data.
+    pub share_of_rows: f64,
+    /// Seed of that draw.
+    pub share_seed: u64,
 }
 impl Default for Train {
     fn default() -> Self {
@@ -161,6 +166,8 @@ impl Default for Train {
             eval_every_steps: 0,
             checkpoint_every_steps: 0,
             seed: 1,
+            share_of_rows: 1.0,
+            share_seed: 1,
         }
     }
 }
