@@ -1,5 +1,6 @@
 //! The command line, as data.
 
+use crate::commands::{importance, report};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esmm_funnel_core::device::DeviceChoice;
 use std::path::PathBuf;
@@ -83,6 +84,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Score rows with a finished run.
     Predict(PredictArgs),
+    /// Write a finished run's report anew, or one on other rows.
+    Report(report::Args),
+    /// Measure what each field is worth, by permuting it.
+    Importance(importance::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),

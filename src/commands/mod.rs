@@ -5,12 +5,14 @@ mod completions;
 mod eval;
 mod explain;
 mod graph;
+pub mod importance;
 mod init;
 mod list;
 mod metrics_text;
 mod new;
 mod predict;
 mod prepare;
+pub mod report;
 mod resume;
 mod run;
 mod schema;
@@ -52,6 +54,8 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Prepare(args) => prepare::run(&args, &global, ui),
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, ui),
+        Command::Report(args) => report::run(&args, &global, ui),
+        Command::Importance(args) => importance::run(&args, &global, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),

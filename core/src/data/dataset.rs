@@ -61,19 +61,19 @@ impl BatchPlan {
 }
 
 #[derive(Debug)]
-struct Inner {
-    store: Arc<Store>,
-    preprocessor: Preprocessor,
-    rows_of: Vec<Vec<u32>>,
-    parts: Vec<u8>,
-    labels: Labels,
+pub(super) struct Inner {
+    pub(super) store: Arc<Store>,
+    pub(super) preprocessor: Preprocessor,
+    pub(super) rows_of: Vec<Vec<u32>>,
+    pub(super) parts: Vec<u8>,
+    pub(super) labels: Labels,
     counts: [PartCounts; 3],
 }
 
 /// Rows in parts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 impl Dataset {

@@ -3,6 +3,7 @@
 //! What cannot be computed (one class only, no rows) is undefined with a reason, never 0.5.
 
 mod basic;
+pub mod curves;
 mod evaluation;
 mod expectation;
 mod paired;
@@ -14,6 +15,6 @@ pub use basic::{Undefined, auc, ece, gauc, log_loss, normalised_entropy, pcoc};
 pub use evaluation::{Evaluation, is_better, mean_std};
 pub use expectation::Expectation;
 pub use paired::{Paired, paired};
-pub use scores::{Scores, evaluate};
+pub use scores::{Scores, SpaceColumns, columns, each_space, evaluate};
 pub use shared::{OtherRows, shared_auc};
 pub use summary::{Column, Summary, summarise};

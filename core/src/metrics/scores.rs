@@ -84,21 +84,10 @@ pub fn evaluate(
     aux_names: &[String],
     value: &dyn Fn(usize, u32) -> String,
 ) -> Evaluation {
-    let logits: Vec<&[f32]> = scores.logits.iter().map(Vec::as_slice).collect();
-    let truth: Vec<&[f32]> = scores.truth.iter().map(Vec::as_slice).collect();
-    let LabelFlags { in_space, reached } = graph.flags(&scores.labels);
     // By name: a column may be asked for both uses, and stands there once.
     let column = |name: &String| aux_names.iter().position(|n| n == name);
-    let evaluator = Evaluator {
-        graph,
-        scores,
-        ece_bins: metrics.ece_bins.get(),
-        groups: metrics.gauc_by.as_ref().and_then(column).map(|c| scores.aux[c].as_slice()),
-        model: graph.compose(&logits),
-        truth: (!truth.is_empty()).then(|| graph.compose_probabilities(&truth)),
-        in_space,
-        reached,
-    };
+    let groups = metrics.gauc_by.as_ref().and_then(column).map(|c| scores.aux[c].as_slice());
+    let evaluator = Evaluator::new(graph, scores, metrics.ece_bins.get(), groups);
     let mut evaluation = Evaluation { targets: evaluator.targets(None), slices: Vec::new() };
     for (name, column) in metrics.slices.iter().filter_map(|name| Some((name, column(name)?))) {
         let codes = &scores.aux[column];
@@ -118,9 +107,23 @@ pub fn evaluate(
     evaluation
 }
 
-impl Evaluator<'_> {
-    /// All spaces of all targets, on all rows or on those where `slice` holds.
+impl<'a> Evaluator<'a> {
+    fn new(graph: &'a Graph, scores: &'a Scores, ece_bins: usize, groups: Option<&'a [u32]>) -> Self {
+        let logits: Vec<&[f32]> = scores.logits.iter().map(Vec::as_slice).collect();
+        let truth: Vec<&[f32]> = scores.truth.iter().map(Vec::as_slice).collect();
+        let LabelFlags { in_space, reached } = graph.flags(&scores.labels);
+        let truth = (!truth.is_empty()).then(|| graph.compose_probabilities(&truth));
+        Self { graph, scores, ece_bins, groups, model: graph.compose(&logits), truth, in_space, reached }
+    }
+
+    /// All metrics of all spaces of all targets, on all rows or on those where `slice` holds.
     fn targets(&self, slice: Option<&[bool]>) -> Vec<(String, Spaces)> {
+        let summaries = |spaces: Vec<(&'static str, Space<'_>)>| spaces.iter().map(|(name, space)| (*name, self.summary(space))).collect();
+        self.spaces(slice).into_iter().map(|(target, spaces)| (target, summaries(spaces))).collect()
+    }
+
+    /// The spaces of each target, on all rows or on those where `slice` holds.
+    fn spaces(&self, slice: Option<&[bool]>) -> Vec<(String, Vec<(&'static str, Space<'_>)>)> {
         let pick = |also: Option<&[bool]>| -> Option<Vec<u32>> {
             if slice.is_none() && also.is_none() {
                 return None;
@@ -133,7 +136,7 @@ impl Evaluator<'_> {
             .iter()
             .enumerate()
             .map(|(t, target)| {
-                let mut spaces: Spaces = Vec::new();
+                let mut spaces = Vec::new();
                 let is_stage = t < self.graph.len();
                 if is_stage {
                     let space = Space {
@@ -142,7 +145,7 @@ impl Evaluator<'_> {
                         model: &self.model.conditional[t],
                         truth: self.truth.as_ref().map(|c| &c.conditional[t]),
                     };
-                    spaces.push(("conditional", self.summary(&space)));
+                    spaces.push(("conditional", space));
                 }
                 let space = Space {
                     rows: pick(None),
@@ -150,7 +153,7 @@ impl Evaluator<'_> {
                     model: &self.model.targets[t],
                     truth: self.truth.as_ref().map(|c| &c.targets[t]),
                 };
-                spaces.push(("full", self.summary(&space)));
+                spaces.push(("full", space));
                 if is_stage && let Some(outcome) = self.scores.counterfactual.get(t) {
                     let space = Space {
                         rows: pick(None),
@@ -158,7 +161,7 @@ impl Evaluator<'_> {
                         model: &self.model.conditional[t],
                         truth: self.truth.as_ref().map(|c| &c.conditional[t]),
                     };
-                    spaces.push(("entire", self.summary(&space)));
+                    spaces.push(("entire", space));
                 }
                 (target.name.clone(), spaces)
             })
@@ -177,6 +180,54 @@ impl Evaluator<'_> {
             summarise(&column, self.ece_bins)
         };
         Summary { best: space.truth.map(|t| Box::new(of(t))), ..of(space.model) }
+    }
+}
+
+/// A model's probability in one space, and what happened there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpaceColumns {
+    /// Stage or outcome.
+    pub target: String,
+    /// `conditional`, `full`, `entire`, or another name for another set of rows.
+    pub space: &'static str,
+    /// The scored rows that are in it, ascending; `None`: all.
+    pub rows: Option<Vec<u32>>,
+    /// 0 or 1, of these rows.
+    pub labels: Vec<u8>,
+    /// `ln p`, of these rows.
+    pub log_p: Vec<f64>,
+    /// `ln(1 − p)`, of these rows; NaN where p exceeds 1.
+    pub log_not_p: Vec<f64>,
+}
+
+/// The columns of every space that [`evaluate`] measures. Where the rows of `conditional` are all rows (a stage right after the row), `full` is the
+/// same and stands alone.
+#[must_use]
+pub fn columns(graph: &Graph, scores: &Scores) -> Vec<SpaceColumns> {
+    let mut all = Vec::new();
+    each_space(graph, scores, &mut |columns| all.push(columns));
+    all
+}
+
+/// What [`columns`] gives, one space after the other: no more than one of them is in memory.
+pub fn each_space(graph: &Graph, scores: &Scores, look: &mut dyn FnMut(SpaceColumns)) {
+    let evaluator = Evaluator::new(graph, scores, 1, None);
+    for (t, (target, spaces)) in evaluator.spaces(None).into_iter().enumerate() {
+        let same = graph.nodes.get(t).is_some_and(|n| n.parent.is_none() && n.unless.is_none());
+        for (space, found) in spaces {
+            if same && space == "conditional" {
+                continue;
+            }
+            let rows = found.rows.as_deref();
+            look(SpaceColumns {
+                target: target.clone(),
+                space,
+                labels: picked(found.labels, rows).into_owned(),
+                log_p: picked(&found.model.log_p, rows).into_owned(),
+                log_not_p: picked(&found.model.log_not_p, rows).into_owned(),
+                rows: found.rows,
+            });
+        }
     }
 }
 

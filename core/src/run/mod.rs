@@ -37,6 +37,10 @@ pub mod names {
     pub const FEATURES: &str = "features";
     /// Checkpoints.
     pub const CHECKPOINTS: &str = "checkpoints";
+    /// What a person looks at.
+    pub const REPORT: &str = "report.html";
+    /// What each field is worth.
+    pub const IMPORTANCE: &str = "importance.json";
     /// Lint findings of the data.
     pub const LINT: &str = "lint.json";
 }

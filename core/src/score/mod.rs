@@ -1,5 +1,6 @@
 //! Scoring: what `eval`, `predict` and training's own evaluations share. One path: rows → encoded batch → logits → composition.
 
+pub mod importance;
 mod predict;
 mod scorer;
 mod sink;

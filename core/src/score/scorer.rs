@@ -87,11 +87,11 @@ impl Scorer {
         (source.open)(&toml::Table::new(), Some(files), &Graph::of(&self.spec))
     }
 
-    /// Metrics on the test part, or on all rows of other files (which need labels).
+    /// The run's rows in their parts, or all rows of other files (which need labels) as a test part.
     ///
     /// # Errors
     /// Data that are missing, have changed since the run, or lack a column.
-    pub fn evaluate(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Evaluation> {
+    pub fn rows(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Dataset> {
         let source = match files {
             None => open_source(&self.spec, None)?,
             Some(files) => self.open_source(files)?,
@@ -109,6 +109,15 @@ impl Scorer {
             bail!("the run's data have changed since it was trained; name the files to evaluate with `--data`");
         }
         lint.check()?;
+        Ok(dataset)
+    }
+
+    /// Metrics on the test part, or on all rows of other files (which need labels).
+    ///
+    /// # Errors
+    /// As [`Self::rows`]; there are no such rows.
+    pub fn evaluate(&self, files: Option<&[PathBuf]>, options: &PrepareOptions<'_>) -> Result<Evaluation> {
+        let dataset = self.rows(files, options)?;
         if dataset.rows(Part::Test) == 0 {
             bail!("there are no rows to evaluate: the run's test part is empty; name files with `--data`");
         }
