@@ -1,6 +1,6 @@
 //! The command line, as data.
 
-use crate::commands::{calibrate, man};
+use crate::commands::{calibrate, importance, man, report};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esmm_funnel_core::device::DeviceChoice;
 use std::path::PathBuf;
@@ -93,6 +93,10 @@ pub enum Command {
     Serve(crate::commands::serve::Args),
     /// Score again what `serve --log` wrote, and compare bit for bit.
     Replay(crate::commands::replay::Args),
+    /// Write a finished run's report anew, or one on other rows.
+    Report(report::Args),
+    /// Measure what each field is worth, by permuting it.
+    Importance(importance::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]
     New(NewCommand),

@@ -7,6 +7,7 @@ mod completions;
 pub mod eval;
 mod explain;
 mod graph;
+pub mod importance;
 mod init;
 mod list;
 pub mod man;
@@ -15,6 +16,7 @@ mod new;
 pub mod predict;
 mod prepare;
 pub mod replay;
+pub mod report;
 mod resume;
 mod run;
 mod schema;
@@ -63,6 +65,8 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Calibrate(args) => calibrate::run(&args, &global, ui),
         Command::Serve(args) => serve::run(&args, ui),
         Command::Replay(args) => replay::run(&args, ui),
+        Command::Report(args) => report::run(&args, &global, ui),
+        Command::Importance(args) => importance::run(&args, &global, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),

@@ -1,5 +1,6 @@
 //! `resume`: go on with a run that was stopped, with the spec of the run.
 
+use super::report;
 use super::run::{answer, choose, finished};
 use super::{RUNS, check_targets, encoding, expectations, gates, load, session, store_dir};
 use crate::cli::{Global, ResumeArgs};
@@ -30,6 +31,7 @@ pub fn run(args: &ResumeArgs, global: &Global, ui: &Ui) -> Result<Exit> {
         Session { spec: &spec, folder: &folder, data: &data, options: &options }.resume(&mut [&mut progress])?
     };
     let Some(finished) = finished(end, &folder, ui) else { return Ok(Exit::Interrupted) };
+    report::at_the_end(&finished, &spec, &folder, &data, ui);
     answer(&finished, &folder.path, ui)?;
     gates(&expectations, finished.test.as_ref(), ui)
 }

@@ -1,6 +1,7 @@
 //! `run`: train a funnel and evaluate it.
 
 use super::metrics_text::metrics_text;
+use super::report;
 use super::{RUNS, check, check_targets, encoding, expectations, gates, load, load_spec, session, store_dir};
 use crate::cli::{Global, RunArgs};
 use crate::progress::TrainProgress;
@@ -88,7 +89,11 @@ fn one(
         let observers: &mut [&mut dyn Observer] = &mut [&mut progress];
         Session { spec, folder, data, options }.start(&text, observers)?
     };
-    Ok(finished(end, folder, ui))
+    let finished = finished(end, folder, ui);
+    if let Some(finished) = &finished {
+        report::at_the_end(finished, spec, folder, data, ui);
+    }
+    Ok(finished)
 }
 
 /// What a session ended with. `None`: interrupted, and told how to go on.

@@ -99,7 +99,7 @@ impl Builder<'_> {
         GroupBatch { index, ..self.members(group, &members) }
     }
 
-    fn members(&self, group: usize, members: &[u32]) -> GroupBatch {
+    pub(crate) fn members(&self, group: usize, members: &[u32]) -> GroupBatch {
         let columns = &self.preprocessor.layout.groups[group];
         let fields = &self.preprocessor.fields().groups[group];
         let stored = &self.store.groups[group];

@@ -63,10 +63,10 @@ impl BatchPlan {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) store: Arc<Store>,
-    preprocessor: Preprocessor,
-    rows_of: Vec<Vec<u32>>,
+    pub(super) preprocessor: Preprocessor,
+    pub(super) rows_of: Vec<Vec<u32>>,
     pub(super) parts: Vec<u8>,
-    labels: Labels,
+    pub(super) labels: Labels,
     counts: [PartCounts; 3],
 }
 

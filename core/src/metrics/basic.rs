@@ -29,7 +29,7 @@ impl fmt::Display for Undefined {
     }
 }
 
-fn weight(weights: Option<&[f32]>, row: usize) -> f64 {
+pub(super) fn weight(weights: Option<&[f32]>, row: usize) -> f64 {
     weights.map_or(1.0, |w| f64::from(w[row]))
 }
 
@@ -149,20 +149,10 @@ pub fn pcoc(log_p: &[f64], labels: &[u8], weights: Option<&[f32]>) -> Result<f64
 ///
 /// # Errors
 /// No rows.
-#[allow(clippy::cast_precision_loss)]
 pub fn ece(log_p: &[f64], labels: &[u8], weights: Option<&[f32]>, bins: usize) -> Result<f64, Undefined> {
-    let (all, _) = totals(labels, weights);
-    if all == 0.0 {
-        return Err(Undefined::NoRows);
-    }
-    let mut order: Vec<usize> = (0..labels.len()).collect();
-    order.par_sort_unstable_by(|a, b| log_p[*a].total_cmp(&log_p[*b]).then(a.cmp(b)));
-    let n = order.len();
-    let gap = |bin: usize| {
-        let rows = &order[bin * n / bins..(bin + 1) * n / bins];
-        rows.iter().map(|r| weight(weights, *r) * (log_p[*r].exp() - f64::from(u8::from(labels[*r] != 0)))).sum::<f64>().abs()
-    };
-    Ok((0..bins).map(gap).sum::<f64>() / all)
+    let bins = super::curves::reliability(log_p, labels, weights, bins)?;
+    let all: f64 = bins.iter().map(|b| b.weight).sum();
+    Ok(bins.iter().map(|b| b.weight * (b.mean_p - b.rate).abs()).sum::<f64>() / all)
 }
 
 /// AUC inside each group, averaged with the groups' weights (Zhou et al., `KDD` 2018); groups of one class are left out. Gives the mean and

@@ -204,8 +204,14 @@ pub struct SpaceColumns {
 /// same and stands alone.
 #[must_use]
 pub fn columns(graph: &Graph, scores: &Scores) -> Vec<SpaceColumns> {
-    let evaluator = Evaluator::new(graph, scores, 1, None);
     let mut all = Vec::new();
+    each_space(graph, scores, &mut |columns| all.push(columns));
+    all
+}
+
+/// What [`columns`] gives, one space after the other: no more than one of them is in memory.
+pub fn each_space(graph: &Graph, scores: &Scores, look: &mut dyn FnMut(SpaceColumns)) {
+    let evaluator = Evaluator::new(graph, scores, 1, None);
     for (t, (target, spaces)) in evaluator.spaces(None).into_iter().enumerate() {
         let same = graph.nodes.get(t).is_some_and(|n| n.parent.is_none() && n.unless.is_none());
         for (space, found) in spaces {
@@ -213,7 +219,7 @@ pub fn columns(graph: &Graph, scores: &Scores) -> Vec<SpaceColumns> {
                 continue;
             }
             let rows = found.rows.as_deref();
-            all.push(SpaceColumns {
+            look(SpaceColumns {
                 target: target.clone(),
                 space,
                 labels: picked(found.labels, rows).into_owned(),
@@ -223,7 +229,6 @@ pub fn columns(graph: &Graph, scores: &Scores) -> Vec<SpaceColumns> {
             });
         }
     }
-    all
 }
 
 fn picked<'a, T: Copy>(values: &'a [T], rows: Option<&[u32]>) -> std::borrow::Cow<'a, [T]>

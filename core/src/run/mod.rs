@@ -43,6 +43,10 @@ pub mod names {
     pub const CALIBRATION: &str = "calibration.json";
     /// What the run is, for people.
     pub const CARD: &str = "model-card.md";
+    /// What a person looks at.
+    pub const REPORT: &str = "report.html";
+    /// What each field is worth.
+    pub const IMPORTANCE: &str = "importance.json";
     /// Lint findings of the data.
     pub const LINT: &str = "lint.json";
 }

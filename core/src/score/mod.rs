@@ -3,6 +3,7 @@
 mod calibrate;
 mod expression;
 mod folder;
+pub mod importance;
 mod ledger;
 pub mod online;
 mod options;

@@ -8,7 +8,7 @@ use crate::data::{self, Dataset, LintReport, Part, PrepareOptions, PrepareProgre
 use crate::device::Chosen;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Scores};
 use crate::model::Model;
 use crate::run::{
     Checkpoint, CheckpointIndex, CheckpointState, DataManifest, Durations, InputManifest, Manifest, RunFolder, Status, card, names,
@@ -120,6 +120,8 @@ pub struct Finished {
     pub valid: Option<Evaluation>,
     /// On test.
     pub test: Option<Evaluation>,
+    /// The scored rows of test; of valid if test is empty.
+    pub scored: Option<(Part, Scores)>,
     /// `metrics.json`.
     pub metrics: Value,
     /// The manifest.
@@ -291,7 +293,7 @@ impl Session<'_> {
     /// Evaluates valid and test with the final weights, and writes the result. The only place that looks at test: all that selects is done.
     fn evaluate(&self, fit: &mut Fit<'_>, manifest: &mut Manifest, watching: &mut [&mut dyn Observer]) -> Result<Finished> {
         let Self { spec, folder, data, .. } = *self;
-        let part = |part: Part| -> Result<Option<Evaluation>> {
+        let part = |part: Part| -> Result<Option<(Evaluation, Scores)>> {
             if data.dataset.rows(part) == 0 {
                 return Ok(None);
             }
@@ -304,15 +306,17 @@ impl Session<'_> {
                 }
                 score::write_predictions(&data.dataset, &data.graph, part, &scores.logits, &out)?;
             }
-            Ok(Some(score::evaluate(spec, &data.graph, &data.dataset, &scores)))
+            Ok(Some((score::evaluate(spec, &data.graph, &data.dataset, &scores), scores)))
         };
         // The last evaluation stands, unless it was of other weights.
-        let valid = match fit.valid.take() {
-            Some(valid) => Some(valid),
-            None => part(Part::Valid)?,
+        let without_test = data.dataset.rows(Part::Test) == 0;
+        let (valid, of_valid) = match fit.valid.take() {
+            Some(valid) if !without_test => (Some(valid), None),
+            _ => part(Part::Valid)?.unzip(),
         };
         let started = Instant::now();
-        let test = part(Part::Test)?;
+        let (test, of_test) = part(Part::Test)?.unzip();
+        let scored = of_test.map(|s| (Part::Test, s)).or_else(|| of_valid.map(|s| (Part::Valid, s)).filter(|_| without_test));
         manifest.durations.test_seconds = started.elapsed().as_secs_f64();
         if let Some(evaluation) = &test {
             let epoch = fit.state.epoch + u64::from(fit.state.position > 0);
@@ -326,7 +330,7 @@ impl Session<'_> {
             "timing": { "rows_per_second": rate, "train_seconds": manifest.durations.train_seconds, "valid_seconds": manifest.durations.valid_seconds, "test_seconds": manifest.durations.test_seconds, "prepare_seconds": manifest.durations.prepare_seconds },
         });
         replace_file(&folder.file(names::METRICS), |w| Ok(serde_json::to_writer_pretty(w, &metrics)?))?;
-        Ok(Finished { valid, test, metrics, manifest: manifest.clone() })
+        Ok(Finished { valid, test, scored, metrics, manifest: manifest.clone() })
     }
 }
 

@@ -9,10 +9,10 @@ mod histogram;
 mod numbers;
 mod xy;
 
-pub use axis::{Axis, Scale};
+pub use axis::Axis;
 pub use bars::{BarSeries, Bars};
 pub use histogram::{Histogram, HistogramSeries};
-pub use numbers::{short, tick_label, value};
+pub use numbers::value;
 pub use xy::{Look, Series, Xy};
 
 use maud::{Markup, html};

@@ -15,16 +15,7 @@ pub fn value(v: f64) -> String {
     digits(v, 5)
 }
 
-/// For titles and small print: three digits that count.
-#[must_use]
-pub fn short(v: f64) -> String {
-    if v.is_finite() { digits(v, 3) } else { "—".into() }
-}
-
 fn digits(v: f64, significant: i32) -> String {
-    if v == 0.0 {
-        return "0".into();
-    }
     #[allow(clippy::cast_possible_truncation)] // an exponent
     let magnitude = v.abs().log10().floor() as i32;
     if magnitude < -4 {
@@ -68,7 +59,7 @@ mod tests {
             [value(1_234_567.0), value(0.712_345_6), value(-3.0), value(0.000_012_345_6)],
             ["1,234,567", "0.71235", "−3", "1.2346e−5"]
         );
-        assert_eq!([value(f64::NAN), value(0.0), short(12.345), short(123_456.7)], ["—", "0", "12.3", "123457"]);
+        assert_eq!([value(f64::NAN), value(0.0), value(12.345_678), value(123_456.7)], ["—", "0", "12.346", "123457"]);
         assert_eq!(
             [tick_label(0.25, 0.25), tick_label(0.5, 0.1), tick_label(20_000.0, 5000.0), tick_label(2.0, 1.0)],
             ["0.25", "0.5", "20k", "2"]

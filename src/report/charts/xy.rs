@@ -189,7 +189,7 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
-        assert_eq!((html.matches("<table>").count(), html.matches("<polyline").count(), html.matches("<li").count()), (1, 3, 2));
+        assert_eq!((html.matches("<table>").count(), html.matches("<polyline").count(), html.matches("<li class").count()), (1, 3, 2));
         assert!(!html.contains("NaN") && !html.contains("inf"));
     }
 

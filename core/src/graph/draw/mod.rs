@@ -2,7 +2,7 @@
 
 mod svg;
 
-pub use svg::svg;
+pub use svg::{svg, svg_with_predictions};
 
 use super::words::plural;
 use super::{Graph, Step};
@@ -31,12 +31,12 @@ struct Rate {
 
 /// Of `reached` in `space`, in percent with three digits or more, or a dash.
 #[allow(clippy::cast_precision_loss)]
-fn percent(reached: u64, space: u64) -> String {
+fn percent(reached: f64, space: u64) -> String {
     if space == 0 {
         return "–".into();
     }
-    let value = 100.0 * reached as f64 / space as f64;
-    let digits = if value >= 1.0 || reached == 0 { 2 } else { 4 };
+    let value = 100.0 * reached / space as f64;
+    let digits = if value >= 1.0 || reached == 0.0 { 2 } else { 4 };
     format!("{value:.digits$} %")
 }
 
@@ -62,14 +62,24 @@ impl Counts {
     fn row(&self) -> String {
         format!("{} rows", thousands(self.rows))
     }
+    /// The rows that a target's rate is a share of: of a stage those in its conditional space, of an outcome all.
+    fn space_of(&self, graph: &Graph, target: usize) -> u64 {
+        if target < graph.len() { self.space[target] } else { self.rows }
+    }
+    /// Of an expected number of rows: `4.05 % (11,326)`.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // not below 0
+    fn share_of(&self, graph: &Graph, target: usize, expected: f64) -> String {
+        format!("{} ({})", percent(expected, self.space_of(graph, target)), thousands(expected.max(0.0).round() as u64))
+    }
     /// Of a stage in its conditional space, of an outcome in all rows.
+    #[allow(clippy::cast_precision_loss)]
     fn rate(&self, graph: &Graph, target: usize) -> Rate {
         let reached = self.of(graph, target);
         let node = graph.nodes.get(target);
-        let space = node.map_or(self.rows, |_| self.space[target]);
+        let space = self.space_of(graph, target);
         let parent = node.and_then(|n| n.parent).map_or(&graph.row, |p| &graph.nodes[p].name);
         let unless = node.and_then(|n| n.unless).map_or_else(String::new, |u| format!(" without {}", graph.nodes[u].name));
-        Rate { share: percent(reached, space), reached: thousands(reached), of: format!("of {}{unless}", several(parent)) }
+        Rate { share: percent(reached as f64, space), reached: thousands(reached), of: format!("of {}{unless}", several(parent)) }
     }
 }
 

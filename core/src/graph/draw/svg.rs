@@ -149,12 +149,16 @@ fn width(labels: &[Vec<String>]) -> f64 {
 }
 
 /// What stands in a box: the name, then small print. The row first, then every target.
-fn labels(graph: &Graph, counts: Option<&Counts>) -> Vec<Vec<String>> {
+fn labels(graph: &Graph, counts: Option<&Counts>, predicted: Option<&[f64]>) -> Vec<Vec<String>> {
     let row = std::iter::once(graph.row.clone()).chain(counts.map(Counts::row)).collect();
     let targets = graph.targets.iter().enumerate().map(|(i, target)| {
         let mut label = vec![target.name.clone()];
         if let Some(rate) = counts.map(|c| c.rate(graph, i)) {
-            label.extend([format!("{} ({})", rate.share, rate.reached), rate.of]);
+            label.push(format!("{} ({})", rate.share, rate.reached));
+            if let (Some(counts), Some(expected)) = (counts, predicted.and_then(|p| p.get(i))) {
+                label.push(format!("predicted {}", counts.share_of(graph, i, *expected)));
+            }
+            label.push(rate.of);
         }
         label
     });
@@ -225,7 +229,17 @@ fn block(layout: &Layout, at: (f64, usize), class: &str, label: &[String]) -> St
 /// A picture of its own, for light and dark pages.
 #[must_use]
 pub fn svg(graph: &Graph, counts: Option<&Counts>) -> String {
-    let labels = labels(graph, counts);
+    picture(graph, counts, None)
+}
+
+/// The same with what a model expects: of each target, the number of rows that reach it (of a stage, among those in its conditional space).
+#[must_use]
+pub fn svg_with_predictions(graph: &Graph, counts: &Counts, predicted: &[f64]) -> String {
+    picture(graph, Some(counts), Some(predicted))
+}
+
+fn picture(graph: &Graph, counts: Option<&Counts>, predicted: Option<&[f64]>) -> String {
+    let labels = labels(graph, counts, predicted);
     let layout = Layout::of(graph, &labels);
     let (wide, high) = layout.size(graph);
     let mut out = format!(
@@ -274,6 +288,16 @@ mod tests {
     }
 
     #[test]
+    fn predictions_stand_beside_what_was_observed() {
+        let (graph, counts) = esm2();
+        let drawn = svg_with_predictions(&graph, &counts, &[11_500.4, 1_900.0, 510.0, 20.0, 530.0]);
+        for text in ["4.05 % (11,326)", "predicted 4.11 % (11,500)", "predicted 0.1895 % (530)"] {
+            assert!(drawn.contains(text), "{text}: {drawn}");
+        }
+        assert_eq!(drawn.matches(">predicted").count(), 5);
+    }
+
+    #[test]
     fn readers_without_css_variables_see_it_too() {
         let (graph, counts) = esm2();
         let drawn = svg(&graph, Some(&counts));
@@ -305,7 +329,7 @@ mod tests {
         // One outcome of inner stages, one of leaves.
         let graph = Graph::new("row".into(), nodes, vec![("x".into(), vec![1, 2]), ("y".into(), vec![3, 4])]);
         let drawn = svg(&graph, None);
-        let layout = Layout::of(&graph, &labels(&graph, None));
+        let layout = Layout::of(&graph, &labels(&graph, None, None));
         let (wide, high) = layout.size(&graph);
         let boxes = boxes(&drawn);
         assert_eq!(boxes.len(), 10);

@@ -1,0 +1,54 @@
+//! Every metric of every stage and space, and why one is missing.
+
+use super::{list, number};
+use crate::report::facts::Facts;
+use crate::report::page::{note, table};
+use crate::ui::count;
+use maud::{Markup, html};
+
+/// The section.
+pub fn body(facts: &Facts<'_>) -> Markup {
+    let evaluation = facts.scored.evaluation;
+    let best = evaluation.summaries().any(|(_, _, s)| s.best.is_some());
+    let gauc = evaluation.summaries().any(|(_, _, s)| s.gauc.is_some());
+    let mut header = vec!["stage", "space", "rows", "positives", "AUC"];
+    header.extend(best.then_some("best AUC"));
+    header.extend(["avg. precision", "log loss", "NE", "PCOC", "ECE", "mean p"]);
+    header.extend(gauc.then_some("GAUC"));
+    let precision = |name: &str, space: &str| {
+        let found = facts.spaces.iter().find(|s| facts.graph.targets[s.target].name == name && s.space == space);
+        found.and_then(|s| s.precision.as_ref().ok()).map(|p| p.1)
+    };
+    let mut rows = Vec::new();
+    let mut reasons = Vec::new();
+    for (name, space, s) in evaluation.summaries() {
+        let mut row = vec![name.to_owned(), space.to_owned(), count(s.rows), count(s.positives), number(s.auc, 4)];
+        row.extend(best.then(|| number(s.best.as_ref().and_then(|b| b.auc), 4)));
+        // A stage right after the row has one space under two names.
+        let precision = precision(name, space).or_else(|| precision(name, "full").filter(|_| space == "conditional"));
+        row.extend([number(precision, 4), number(s.logloss, 5), number(s.ne, 4), number(s.pcoc, 3), number(s.ece, 5), number(s.mean_p, 5)]);
+        row.extend(gauc.then(|| number(s.gauc, 4)));
+        rows.push(row);
+        reasons.extend(s.auc_reason.as_ref().map(|why| format!("AUC of {name} ({space}) is undefined: {why}")));
+        reasons.extend(s.logloss_reason.as_ref().map(|why| format!("log loss of {name} ({space}) is undefined: {why}")));
+    }
+    html! {
+        (table(&header, &rows))
+        (list(&reasons))
+        (note(&legend(facts, best)))
+    }
+}
+
+fn legend(facts: &Facts<'_>, best: bool) -> String {
+    let row = &facts.graph.row;
+    let mut text = format!(
+        "conditional: rows whose parent stage was reached, by the stage's tower alone; full: every {row}, by the product along the path. NE is log \
+         loss over that of the base rate, PCOC the sum of predictions over positives."
+    );
+    if best {
+        text += &format!(
+            " entire: the tower over every {row}, against the outcome each would have had. best AUC is that of the true probabilities."
+        );
+    }
+    text
+}
