@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod eval;
 mod explain;
+pub mod export;
 mod graph;
 mod init;
 mod list;
@@ -52,6 +53,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Prepare(args) => prepare::run(&args, &global, ui),
         Command::Eval(args) => eval::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, ui),
+        Command::Export(args) => export::run(&args, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),

@@ -10,6 +10,7 @@ mod journal;
 mod manifest;
 mod tensorboard;
 
+pub(crate) use checkpoint::write_tensors;
 pub use checkpoint::{Checkpoint, CheckpointIndex, CheckpointState, Loaded, Tensors};
 pub use files::{replace_file, write_aside};
 pub use folder::{RunFolder, find_run};
