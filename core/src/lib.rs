@@ -17,9 +17,11 @@
 //! | [`metrics`] | pure functions over slices in f64, per stage and space | no |
 //! | [`run`] | run folders, checkpoints, atomic writing | no |
 //! | [`score`] | a finished run, loaded; evaluation and prediction | no |
+//! | [`onnx`] | graphs of operators: built, written, read, computed | weights only |
+//! | [`export`] | a finished run for other programs: safetensors, ONNX, a card | no |
 //! | [`device`] | which device computes | yes |
 //!
-//! Direction, and no other: command line → plugins → core → Burn; inside core `train`, `score` → `model` → `embedding`, `graph`, `plugin`.
+//! Direction, and no other: command line → plugins → core → Burn; inside core `export` → `score`; `train`, `score` → `model` → `embedding`, `graph`, `plugin`.
 //!
 //! # The life of a row
 //!
@@ -44,9 +46,11 @@ pub mod data;
 pub mod device;
 pub mod diagnostic;
 pub mod embedding;
+pub mod export;
 pub mod graph;
 pub mod metrics;
 pub mod model;
+pub mod onnx;
 pub mod optim;
 pub mod plugin;
 mod random;

@@ -4,6 +4,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::prelude::*;
 use burn::tensor::Distribution;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput};
 use esmm_funnel_core::plugin::registry::{Kind, names};
 use esmm_funnel_core::plugin::{StageInput, StageOutput, StageShape, Tower, TowerSettings, conformance};
 use esmm_funnel_core::register_tower;
@@ -87,6 +88,8 @@ enum Fault {
     Unseeded,
     NotFinite,
     Panics,
+    /// Writes other nodes than its `forward` computes.
+    Onnx,
 }
 
 #[derive(Module, Debug)]
@@ -145,6 +148,13 @@ impl Tower for BrokenTower<Bk> {
         assert!(!is(Fault::Panics), "as asked");
         StageOutput::logit(z)
     }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let x = input.dense(graph);
+        (self.fault == Fault::Onnx as u8).then(|| {
+            let x = graph.relu(&x);
+            OnnxOutput::logit(graph.linear("head", &x, &self.head))
+        })
+    }
 }
 register_tower!("broken", Broken);
 
@@ -167,6 +177,7 @@ fn faults_are_found_and_named() {
         ("unseeded", "same seed"),
         ("not_finite", "shape"),
         ("panics", "shape"),
+        ("onnx", "onnx"),
     ] {
         let found = found(&format!("fault = \"{fault}\""));
         assert!(found.iter().any(|f| f == property), "{fault}: {found:?}");
@@ -176,4 +187,29 @@ fn faults_are_found_and_named() {
     assert_eq!(found("fault = \"no\"")[0], "settings");
     assert!(conformance::tower("broken", "fault = ").unwrap_err()[0].contains("not TOML"));
     assert!(conformance::tower("mpl", "").unwrap_err()[0].contains("mlp"));
+}
+
+/// What an export says of a tower that does not say how it is written as ONNX.
+#[test]
+fn a_tower_without_nodes_is_named_with_its_stage() {
+    use esmm_funnel_core::data::{Field, Fields, GroupFields, TableShape};
+    use esmm_funnel_core::graph::Graph;
+    use esmm_funnel_core::model::{GroupValues, Model};
+    use esmm_funnel_core::onnx::proto::Type;
+    let text = "[funnel]\nchain = \"impression -> click -> purchase\"\n[data]\nsource = { kind = \"synthetic\", rows = 100 }\n\
+                [stage.click]\ntower = { kind = \"linear\" }\n[stage.purchase]\ntower = { kind = \"broken\" }\n";
+    let spec = esmm_funnel_core::spec::load_text("funnel.toml", text, std::path::Path::new("."), &[]).unwrap().spec;
+    let item = Field { name: "item".into(), feature: "item".into(), table: 0 };
+    let fields = Fields {
+        groups: vec![GroupFields { name: "impression".into(), singles: vec![item], ..GroupFields::default() }],
+        tables: vec![TableShape { name: "item".into(), rows: 9 }],
+        aux: vec![],
+    };
+    let model = Model::build(&spec, Graph::of(&spec), fields, &[0.5, 0.5], &esmm_funnel_core::device::cpu(), false).unwrap();
+    let mut graph = Onnx::new();
+    let item = graph.input("item", Type::Int64, &["batch"], "");
+    let error = model.onnx(&spec, &mut graph, &[GroupValues { singles: vec![item], ..GroupValues::default() }]).unwrap_err().to_string();
+    for part in ["stage `purchase`", "tower `broken`", "implement `Tower::onnx`", "docs/write-a-tower.md", "--as safetensors"] {
+        assert!(error.contains(part), "{error}");
+    }
 }

@@ -6,6 +6,7 @@ pub mod compare;
 mod completions;
 pub mod eval;
 mod explain;
+pub mod export;
 mod graph;
 pub mod importance;
 mod init;
@@ -67,6 +68,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Exit> {
         Command::Replay(args) => replay::run(&args, ui),
         Command::Report(args) => report::run(&args, &global, ui),
         Command::Importance(args) => importance::run(&args, &global, ui),
+        Command::Export(args) => export::run(&args, ui),
         Command::New(NewCommand::Tower(args)) => new::tower(&args, ui),
         Command::Synth(SynthCommand::Aliccp(args)) => synth::aliccp(&args, ui),
         Command::Completions(args) => completions::run(&args),

@@ -2,11 +2,13 @@
 
 mod build;
 mod inputs;
+mod onnx;
 mod persist;
 mod score;
 mod step;
 
 pub use build::ModelPlan;
+pub use onnx::GroupValues;
 pub use score::{ScoreModel, ScoreNetworks};
 pub use step::{Gradients, StepInput, TermValue};
 

@@ -4,6 +4,7 @@ use super::input::{PartShape, StageInput};
 use super::module::{DynModule, PlainModule, Slot};
 use super::registry::{self, Settings};
 use crate::device::Device;
+use crate::onnx::{Onnx, OnnxInput};
 
 /// What an encoder is built for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,11 @@ pub trait Encoder: PlainModule {
     /// True if [`Self::forward`] gives back what it is given: the core then leaves its graph out.
     fn is_identity(&self) -> bool {
         false
+    }
+    /// Writes into `graph` what [`Self::forward`] computes, so that `export` can give the funnel away as ONNX. `None` if the encoder does not
+    /// say how, which by default is so unless it is the identity.
+    fn onnx(&self, _graph: &mut Onnx<'_>, inputs: &[OnnxInput]) -> Option<Vec<OnnxInput>> {
+        self.is_identity().then(|| inputs.to_vec())
     }
 }
 
@@ -41,6 +47,8 @@ pub trait DynEncoder: DynModule {
     fn forward(&self, inputs: &[StageInput]) -> Vec<StageInput>;
     /// See [`Encoder::is_identity`].
     fn is_identity(&self) -> bool;
+    /// See [`Encoder::onnx`].
+    fn onnx(&self, graph: &mut Onnx<'_>, inputs: &[OnnxInput]) -> Option<Vec<OnnxInput>>;
     /// A copy without autodiff, for scoring.
     fn inner(&self) -> Box<dyn DynEncoder>;
 }
@@ -50,6 +58,9 @@ impl<T: Encoder> DynEncoder for Slot<T> {
     }
     fn is_identity(&self) -> bool {
         self.get().is_identity()
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, inputs: &[OnnxInput]) -> Option<Vec<OnnxInput>> {
+        self.get().onnx(graph, inputs)
     }
     fn inner(&self) -> Box<dyn DynEncoder> {
         Box::new(Slot::inner(self))

@@ -4,11 +4,22 @@ use super::input::{StageInput, StageOutput, StageShape};
 use super::module::{DynModule, PlainModule, Slot};
 use super::registry::{self, Settings};
 use crate::device::Device;
+use crate::onnx::{Layer, Onnx, OnnxInput, OnnxOutput};
 
 /// A stage's network: an ordinary Burn module with a `forward`.
 pub trait Tower: PlainModule {
     /// One logit a row.
     fn forward(&self, input: &StageInput) -> StageOutput;
+    /// Writes into `graph` what [`Self::forward`] computes when scoring, so that `export` can give the funnel away as ONNX. `None`, the default,
+    /// if the tower does not say how. The conformance kit compares the two.
+    fn onnx(&self, _graph: &mut Onnx<'_>, _input: &OnnxInput) -> Option<OnnxOutput> {
+        None
+    }
+    /// The network as a plain stack of layers on everything side by side, head last, for readers of an exported card. Empty, the default, if
+    /// it is more than that.
+    fn layers(&self) -> Vec<Layer> {
+        Vec::new()
+    }
 }
 
 /// What a tower asks of the core, and what it has for other towers.
@@ -43,12 +54,22 @@ pub trait TowerSettings: Settings {
 pub trait DynTower: DynModule {
     /// See [`Tower::forward`].
     fn forward(&self, input: &StageInput) -> StageOutput;
+    /// See [`Tower::onnx`].
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput>;
+    /// See [`Tower::layers`].
+    fn layers(&self) -> Vec<Layer>;
     /// A copy without autodiff, for scoring.
     fn inner(&self) -> Box<dyn DynTower>;
 }
 impl<T: Tower> DynTower for Slot<T> {
     fn forward(&self, input: &StageInput) -> StageOutput {
         self.get().forward(input)
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        self.get().onnx(graph, input)
+    }
+    fn layers(&self) -> Vec<Layer> {
+        self.get().layers()
     }
     fn inner(&self) -> Box<dyn DynTower> {
         Box::new(Slot::inner(self))

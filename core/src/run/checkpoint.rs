@@ -207,7 +207,8 @@ impl Checkpoint {
     }
 }
 
-fn write_tensors(path: &Path, tensors: &Tensors<'_>) -> Result<()> {
+/// Writes tensors as a safetensors file.
+pub(crate) fn write_tensors(path: &Path, tensors: &Tensors<'_>) -> Result<()> {
     let views = tensors
         .iter()
         .map(|(name, shape, values)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values))?)))

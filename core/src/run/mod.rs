@@ -11,6 +11,7 @@ mod journal;
 mod manifest;
 mod tensorboard;
 
+pub(crate) use checkpoint::write_tensors;
 pub use checkpoint::{Checkpoint, CheckpointIndex, CheckpointState, Loaded, Tensors};
 pub(crate) use files::put;
 pub use files::{replace_file, write_aside};

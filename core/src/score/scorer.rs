@@ -86,6 +86,12 @@ impl Scorer {
         Ok(Self { spec, graph, model, preprocessor, version, run, calibration: None, checkpoint: name, manifest })
     }
 
+    /// The run's program, its making and its data, for what leaves the run.
+    pub(crate) fn origin(&self) -> serde_json::Value {
+        let Manifest { version, created, seed, steps, data, .. } = &self.manifest;
+        serde_json::json!({ "version": version, "created": created, "seed": seed, "steps": steps, "data": data.fingerprint })
+    }
+
     /// Opens other files to score: with the run's source where its kind fits, else with the source for their ending.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, Value};
 use esmm_funnel_core::plugin::input::Part;
 use esmm_funnel_core::plugin::{PartShape, StageInput};
 use std::num::NonZeroUsize;
@@ -38,6 +39,11 @@ impl Experts<Bk> {
     pub(super) fn of_input(&self, input: &StageInput) -> Vec<Tensor<Bk, 2>> {
         self.experts.iter().map(|e| e.hidden(input, input)).collect()
     }
+    /// The same as nodes.
+    pub(super) fn onnx(&self, graph: &mut Onnx<'_>, x: &Value) -> Vec<Value> {
+        let experts = self.experts.iter().enumerate();
+        experts.map(|(i, expert)| graph.scope(&format!("experts.{i}"), |graph| expert.onnx_hidden(graph, x))).collect()
+    }
 }
 
 /// `Σ_i softmax(scores)_i · E_i`.
@@ -50,6 +56,15 @@ pub(super) fn mix(scores: Tensor<Bk, 2>, experts: &[Tensor<Bk, 2>]) -> Tensor<Bk
     let experts: Tensor<Bk, 3> = Tensor::stack(experts.to_vec(), 1);
     weights.matmul(experts).squeeze_dim(1)
 }
+/// The same as nodes.
+pub(super) fn onnx_mix(graph: &mut Onnx<'_>, scores: &Value, experts: &[Value]) -> Value {
+    let weights = graph.softmax(scores, 1);
+    let weights = graph.unsqueeze(&weights, 1);
+    let experts: Vec<Value> = experts.iter().map(|e| graph.unsqueeze(e, 1)).collect();
+    let experts = graph.concat(&experts, 1);
+    let mixed = graph.matmul(&weights, &experts);
+    graph.squeeze(&mixed, 1)
+}
 
 /// What experts shared by all stages see: the mean of the stages' inputs, which is the input itself unless every stage has tables of its own.
 ///
@@ -61,4 +76,16 @@ pub(super) fn shared_input(inputs: &[StageInput]) -> StageInput {
         Part { values: sum / inputs.len() as f64, index: part.index.clone() }
     };
     StageInput { parts: first.parts.iter().enumerate().map(mean).collect(), noise: first.noise, ..StageInput::default() }
+}
+/// The same as nodes, everything side by side.
+pub(super) fn onnx_shared(graph: &mut Onnx<'_>, inputs: &[OnnxInput]) -> Value {
+    let all: Vec<Value> = inputs.iter().map(|input| input.dense(graph)).collect();
+    if all.iter().all(|x| *x == all[0]) {
+        return all[0].clone();
+    }
+    #[allow(clippy::cast_possible_truncation)]
+    let count = graph.number(inputs.len() as f32);
+    let first = all[0].clone();
+    let sum = all.into_iter().skip(1).fold(first, |sum, x| graph.add(&sum, &x));
+    graph.div(&sum, &count)
 }

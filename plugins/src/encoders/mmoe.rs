@@ -1,11 +1,12 @@
 //! `mmoe`: shared experts, mixed by a gate of each stage.
 
-use super::mixture::{Experts, mix, shared_input};
+use super::mixture::{Experts, mix, onnx_mix, onnx_shared, shared_input};
 use crate::towers::mlp::{Activation, Norm, count};
 use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput};
 use esmm_funnel_core::plugin::input::Part;
 use esmm_funnel_core::plugin::{Encoder, EncoderSettings, EncoderShape, PartShape, StageInput};
 use esmm_funnel_core::register_encoder;
@@ -59,6 +60,17 @@ impl Encoder for MmoeEncoder<Bk> {
         mixed
             .map(|(input, values)| StageInput { parts: vec![Part { values, index: None }], noise: input.noise, ..StageInput::default() })
             .collect()
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, inputs: &[OnnxInput]) -> Option<Vec<OnnxInput>> {
+        let shared = onnx_shared(graph, inputs);
+        let experts = graph.scope("experts", |graph| self.experts.onnx(graph, &shared));
+        let stages = inputs.iter().zip(&self.gates).enumerate();
+        let mixed = stages.map(|(i, (input, gate))| {
+            let x = input.dense(graph);
+            let scores = graph.linear(&format!("gates.{i}"), &x, gate);
+            OnnxInput::new(vec![onnx_mix(graph, &scores, &experts)])
+        });
+        Some(mixed.collect())
     }
 }
 register_encoder!("mmoe", Mmoe);

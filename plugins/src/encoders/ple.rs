@@ -1,11 +1,12 @@
 //! `ple`: experts of each stage and shared ones, mixed level by level.
 
-use super::mixture::{Experts, expert, mix, shared_input};
+use super::mixture::{Experts, expert, mix, onnx_mix, onnx_shared, shared_input};
 use crate::towers::mlp::{Activation, Norm, count};
 use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, Value};
 use esmm_funnel_core::plugin::input::Part;
 use esmm_funnel_core::plugin::{Encoder, EncoderSettings, EncoderShape, PartShape, StageInput};
 use esmm_funnel_core::register_encoder;
@@ -65,6 +66,24 @@ impl Level<Bk> {
         let shared = self.shared_gate.as_ref().map(|gate| mix(shared.project(gate), &[own.concat(), common].concat()));
         (mixed, shared)
     }
+    /// The same as nodes.
+    fn onnx(&self, graph: &mut Onnx<'_>, states: &[Value], shared: &Value) -> (Vec<Value>, Option<Value>) {
+        let common = graph.scope("shared", |graph| self.shared.onnx(graph, shared));
+        let mut own: Vec<Vec<Value>> = Vec::new();
+        for (i, (experts, state)) in self.stages.iter().zip(states).enumerate() {
+            own.push(graph.scope(&format!("stages.{i}"), |graph| experts.onnx(graph, state)));
+        }
+        let mut mixed = Vec::new();
+        for (i, (gate, state)) in self.gates.iter().zip(states).enumerate() {
+            let scores = graph.linear(&format!("gates.{i}"), state, gate);
+            mixed.push(onnx_mix(graph, &scores, &[own[i].as_slice(), &common].concat()));
+        }
+        let next = self.shared_gate.as_ref().map(|gate| {
+            let scores = graph.linear("shared_gate", shared, gate);
+            onnx_mix(graph, &scores, &[own.concat(), common].concat())
+        });
+        (mixed, next)
+    }
 }
 
 /// `[B, input]` → `[B, H]` a stage.
@@ -106,6 +125,16 @@ impl Encoder for PleEncoder<Bk> {
             }
         }
         states
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, inputs: &[OnnxInput]) -> Option<Vec<OnnxInput>> {
+        let mut shared = onnx_shared(graph, inputs);
+        let mut states: Vec<Value> = inputs.iter().map(|input| input.dense(graph)).collect();
+        for (i, level) in self.levels.iter().enumerate() {
+            let (mixed, next) = graph.scope(&format!("levels.{i}"), |graph| level.onnx(graph, &states, &shared));
+            states = mixed;
+            shared = next.unwrap_or(shared);
+        }
+        Some(states.into_iter().map(|state| OnnxInput::new(vec![state])).collect())
     }
 }
 register_encoder!("ple", Ple);

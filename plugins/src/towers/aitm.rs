@@ -6,6 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput, Value};
 use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -108,6 +109,27 @@ impl AitmTower<Bk> {
         let weight = |u| weights.clone().narrow(1, u, 1);
         self.value.forward(p) * weight(0) + self.value.forward(q) * weight(1)
     }
+    /// As [`Self::score`].
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    fn onnx_score(&self, graph: &mut Onnx<'_>, u: &Value) -> Value {
+        let root = graph.number((self.query.weight.dims()[1] as f64).sqrt() as f32);
+        let (query, key) = (graph.linear("query", u, &self.query), graph.linear("key", u, &self.key));
+        let products = graph.mul(&query, &key);
+        let product = graph.sum(&products, &[1], true);
+        graph.div(&product, &root)
+    }
+    /// As [`Self::attend`].
+    fn onnx_attend(&self, graph: &mut Onnx<'_>, p: &Value, q: &Value) -> Value {
+        let scores = [self.onnx_score(graph, p), self.onnx_score(graph, q)];
+        let scores = graph.concat(&scores, 1);
+        let weights = graph.softmax(&scores, 1);
+        let mut weighted = |u: &Value, at: usize| {
+            let (value, weight) = (graph.linear("value", u, &self.value), graph.slice(&weights, 1, at, at + 1));
+            graph.mul(&value, &weight)
+        };
+        let (p, q) = (weighted(p, 0), weighted(q, 1));
+        graph.add(&p, &q)
+    }
 }
 impl Tower for AitmTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
@@ -117,6 +139,18 @@ impl Tower for AitmTower<Bk> {
             None => self.value.forward(q),
         };
         StageOutput::logit(self.head.forward(z.clone())).with_hidden(z)
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let x = input.dense(graph);
+        let q = graph.scope("deep", |graph| self.deep.onnx_hidden(graph, &x));
+        let z = match &input.upstream {
+            Some(upstream) => {
+                let p = graph.scope("transfer", |graph| self.transfer.onnx_hidden(graph, upstream));
+                self.onnx_attend(graph, &p, &q)
+            }
+            None => graph.linear("value", &q, &self.value),
+        };
+        Some(OnnxOutput::logit(graph.linear("head", &z, &self.head)).with_hidden(z))
     }
 }
 register_tower!("aitm", Aitm);

@@ -1,11 +1,12 @@
 //! `autoint`: fields that attend to each other.
 
-use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, beside, count, gives};
+use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, beside, count, gives, onnx_beside};
 use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, softmax};
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput, Value};
 use esmm_funnel_core::plugin::{Needs, PartShape, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -73,6 +74,28 @@ impl Attention<Bk> {
         let seen = weights.matmul(split(&self.value)).swap_dims(1, 2).reshape([rows * count, out]);
         relu(seen + self.residual.forward(flat)).reshape([rows, count, out])
     }
+    /// As [`Self::forward`], on `count` fields.
+    #[allow(clippy::cast_possible_wrap)]
+    fn onnx(&self, graph: &mut Onnx<'_>, fields: &Value, count: usize) -> Value {
+        let out = self.query.weight.dims()[1];
+        let (fields_count, heads, head_dim) = (count as i64, self.heads as i64, (out / self.heads) as i64);
+        let mut split = |name: &str, layer: &Linear<Bk>, order: &[i64]| {
+            let all = graph.linear(name, fields, layer);
+            let apart = graph.reshape(&all, &[0, fields_count, heads, head_dim]);
+            graph.transpose(&apart, order)
+        };
+        let query = split("query", &self.query, &[0, 2, 1, 3]);
+        let key = split("key", &self.key, &[0, 2, 3, 1]);
+        let value = split("value", &self.value, &[0, 2, 1, 3]);
+        let scores = graph.matmul(&query, &key);
+        let weights = graph.softmax(&scores, -1);
+        let seen = graph.matmul(&weights, &value);
+        let together = graph.transpose(&seen, &[0, 2, 1, 3]);
+        let seen = graph.reshape(&together, &[0, fields_count, heads * head_dim]);
+        let residual = graph.linear("residual", fields, &self.residual);
+        let sum = graph.add(&seen, &residual);
+        graph.relu(&sum)
+    }
 }
 
 /// `[B, input]` → one logit a row, `[B]`: the attention's head and the perceptron's, added.
@@ -108,6 +131,17 @@ impl Tower for AutoIntTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
         let fields = self.attention.iter().fold(input.fields(&self.parts), |x, layer| layer.forward(x));
         beside(self.deep.output(input, input), [self.head.forward(fields.flatten(1, 2))])
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let count = self.parts.iter().map(|p| p.fields).sum();
+        let (x, mut fields) = (input.dense(graph), input.fields(graph, &self.parts));
+        for (i, layer) in self.attention.iter().enumerate() {
+            fields = graph.scope(&format!("attention.{i}"), |graph| layer.onnx(graph, &fields, count));
+        }
+        let flat = graph.reshape(&fields, &[0, -1]);
+        let attended = graph.linear("head", &flat, &self.head);
+        let deep = graph.scope("deep", |graph| self.deep.onnx_output(graph, &x));
+        Some(onnx_beside(graph, deep, [attended]))
     }
 }
 register_tower!("autoint", AutoInt);

@@ -8,6 +8,7 @@ use burn::module::{Initializer, Param, RunningState};
 use burn::prelude::*;
 use burn::tensor::activation::sigmoid;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, Value};
 
 /// Added to the variance (`PyTorch`'s default).
 const EPSILON: f64 = 1e-5;
@@ -34,6 +35,14 @@ impl Moments<Bk> {
             return self.by_batch(x);
         }
         (x - self.mean.value().unsqueeze()) / (self.variance.value().unsqueeze() + EPSILON).sqrt()
+    }
+    /// The running values' `(x − mean) / √(variance + ε)`.
+    fn onnx(&self, graph: &mut Onnx<'_>, x: &Value) -> Value {
+        let mean = graph.parameter("running.mean", &self.mean.value());
+        // A weight of its own, made of the variance.
+        let deviation = graph.parameter("running.deviation", &(self.variance.value() + EPSILON).sqrt());
+        let centred = graph.sub(x, &mean);
+        graph.div(&centred, &deviation)
     }
     /// Normalises by the batch, and moves the running values towards it (the variance by its unbiased estimate).
     #[allow(clippy::cast_precision_loss)]
@@ -73,6 +82,13 @@ impl BatchNorm<Bk> {
     pub(super) fn forward(&self, x: Tensor<Bk, 2>, training: bool) -> Tensor<Bk, 2> {
         self.running.normalise(x, training) * self.gamma.val().unsqueeze() + self.beta.val().unsqueeze()
     }
+    /// As [`Self::forward`] when scoring.
+    pub(super) fn onnx(&self, graph: &mut Onnx<'_>, x: &Value) -> Value {
+        let normalised = self.running.onnx(graph, x);
+        let (gamma, beta) = (graph.parameter("gamma", &self.gamma.val()), graph.parameter("beta", &self.beta.val()));
+        let scaled = graph.mul(&normalised, &gamma);
+        graph.add(&scaled, &beta)
+    }
 }
 
 /// `p·x + (1 − p)·α·x` with `p = σ(normalised x)` and a learned α per unit, which starts at 0 (Zhou et al., KDD 2018, equation 3).
@@ -91,5 +107,15 @@ impl Dice<Bk> {
         let p = sigmoid(self.running.normalise(x.clone(), training));
         let alpha = self.alpha.val().unsqueeze();
         x * (p.clone() + (p.neg() + 1.0) * alpha)
+    }
+    /// As [`Self::forward`] when scoring.
+    pub(super) fn onnx(&self, graph: &mut Onnx<'_>, x: &Value) -> Value {
+        let normalised = self.running.onnx(graph, x);
+        let p = graph.sigmoid(&normalised);
+        let (alpha, one) = (graph.parameter("alpha", &self.alpha.val()), graph.number(1.0));
+        let rest = graph.sub(&one, &p);
+        let leak = graph.mul(&rest, &alpha);
+        let slope = graph.add(&p, &leak);
+        graph.mul(x, &slope)
     }
 }

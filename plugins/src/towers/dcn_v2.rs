@@ -5,6 +5,7 @@ use anyhow::Result;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput, Value};
 use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -77,6 +78,13 @@ impl CrossLayer<Bk> {
             Some(down) => self.up.forward(first(down)),
         }
     }
+    /// `x_0 ⊙ (W·x + b) + x`.
+    fn onnx(&self, graph: &mut Onnx<'_>, x0: &Value, x: &Value) -> Value {
+        let low = self.down.as_ref().map_or_else(|| x.clone(), |down| graph.linear("down", x, down));
+        let product = graph.linear("up", &low, &self.up);
+        let crossed = graph.mul(x0, &product);
+        graph.add(&crossed, x)
+    }
 }
 
 /// `[B, input]` → one logit a row, `[B]`.
@@ -132,6 +140,19 @@ impl Tower for DcnV2Tower<Bk> {
         };
         let output = StageOutput::logit(self.head.forward(out));
         if self.deep.is_empty() { output } else { output.with_hidden(hidden) }
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let x0 = input.dense(graph);
+        let layers = self.cross.iter().enumerate();
+        let crossed = layers.fold(x0.clone(), |x, (i, layer)| graph.scope(&format!("cross.{i}"), |graph| layer.onnx(graph, &x0, &x)));
+        let below = if self.structure == Structure::Parallel { &x0 } else { &crossed };
+        let hidden = graph.scope("deep", |graph| self.deep.onnx_hidden(graph, below));
+        let out = match self.structure {
+            Structure::Parallel => graph.concat(&[crossed, hidden.clone()], 1),
+            Structure::Stacked => hidden.clone(),
+        };
+        let output = OnnxOutput::logit(graph.linear("head", &out, &self.head));
+        Some(if self.deep.is_empty() { output } else { output.with_hidden(hidden) })
     }
 }
 register_tower!("dcn_v2", DcnV2);

@@ -1,9 +1,10 @@
 //! `deepfm`: a factorisation machine beside hidden layers.
 
 use super::first_order::{FirstOrder, OWN_DIM};
-use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, beside, count, gives};
+use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, beside, count, gives, onnx_beside};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput, Value};
 use esmm_funnel_core::plugin::input::Part;
 use esmm_funnel_core::plugin::{Needs, PartShape, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
@@ -61,6 +62,13 @@ impl Tower for DeepFmTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
         beside(self.deep.output(input, input), self.first.forward(input).into_iter().chain(second_order(input, &self.parts)))
     }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let x = input.dense(graph);
+        let deep = graph.scope("deep", |graph| self.deep.onnx_output(graph, &x));
+        let first = graph.scope("first", |graph| self.first.onnx(graph, input));
+        let second = onnx_second_order(graph, input, &self.parts);
+        Some(onnx_beside(graph, deep, first.into_iter().chain([second])))
+    }
 }
 register_tower!("deepfm", DeepFm);
 
@@ -81,4 +89,14 @@ fn second_order(input: &StageInput, parts: &[PartShape]) -> Option<Tensor<Bk, 2>
     let dim = both.dims()[1] / 2;
     let (sum, squares) = (both.clone().narrow(1, 0, dim), both.narrow(1, dim, dim));
     Some((sum.clone() * sum - squares).sum_dim(1) * 0.5)
+}
+/// The same as nodes.
+fn onnx_second_order(graph: &mut Onnx<'_>, input: &OnnxInput, parts: &[PartShape]) -> Value {
+    let fields = input.fields(graph, parts);
+    let squares = graph.mul(&fields, &fields);
+    let (sum, squares) = (graph.sum(&fields, &[1], false), graph.sum(&squares, &[1], false));
+    let square = graph.mul(&sum, &sum);
+    let pairs = graph.sub(&square, &squares);
+    let (twice, half) = (graph.sum(&pairs, &[1], true), graph.number(0.5));
+    graph.mul(&twice, &half)
 }

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput, OnnxSequence, Value};
 use esmm_funnel_core::plugin::{Needs, Sequence, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -78,6 +79,49 @@ impl AttentionUnit<Bk> {
         let weights = if self.softmax { softmax(scores, sequence, rows) } else { scores };
         sequence.sum(k * weights, rows)
     }
+}
+
+/// The same as nodes, on padded sequences.
+impl AttentionUnit<Bk> {
+    /// As [`Self::attend`].
+    ///
+    /// # Shapes
+    /// `target` is `[B, D]`, as is the result.
+    fn onnx(&self, graph: &mut Onnx<'_>, target: &Value, sequence: &OnnxSequence) -> Value {
+        let (k, one) = (&sequence.values, graph.unsqueeze(target, 1));
+        // The target in each place: adding it to zeros spreads it.
+        let zero = graph.number(0.0);
+        let zeros = graph.mul(&sequence.mask, &zero);
+        let q = graph.add(&zeros, &one);
+        let (difference, product) = (graph.sub(&q, k), graph.mul(&q, k));
+        let pairs = graph.concat(&[q, k.clone(), difference, product], -1);
+        let hidden = graph.scope("hidden", |graph| self.hidden.onnx_hidden(graph, &pairs));
+        let scores = graph.linear("score", &hidden, &self.score);
+        let weights = if self.softmax { onnx_softmax(graph, &scores, &sequence.mask) } else { graph.mul(&scores, &sequence.mask) };
+        let weighted = graph.mul(k, &weights);
+        graph.sum(&weighted, &[1], false)
+    }
+}
+/// As [`softmax`]; 0 for padding.
+///
+/// # Shapes
+/// `scores` and `mask` are `[B, L, 1]`, as is the result.
+fn onnx_softmax(graph: &mut Onnx<'_>, scores: &Value, mask: &Value) -> Value {
+    let (one, most) = (graph.number(1.0), graph.number(80.0));
+    let count = graph.sum(mask, &[1], true);
+    let known = graph.mul(scores, mask);
+    let (total, divisor) = (graph.sum(&known, &[1], true), graph.max(&count, &one));
+    let mean = graph.div(&total, &divisor);
+    let centred = graph.sub(scores, &mean);
+    let limited = graph.min(&centred, &most);
+    let exponential = graph.exp(&limited);
+    let terms = graph.mul(&exponential, mask);
+    let sum = graph.sum(&terms, &[1], true);
+    // Without values the sum is 0, as is every term.
+    let missing = graph.sub(&one, &count);
+    let guard = graph.relu(&missing);
+    let sum = graph.add(&sum, &guard);
+    graph.div(&terms, &sum)
 }
 
 /// Softmax over the values of each row. It is taken from the row's mean, as no maximum of a ragged row is to be had: the largest term is at
@@ -159,6 +203,9 @@ pub struct DinTower<B: Backend> {
     /// Of each sequence, where it stands pooled, and its target.
     #[module(skip)]
     places: Vec<(Place, Place)>,
+    /// Columns of the input.
+    #[module(skip)]
+    width: usize,
 }
 
 impl TowerSettings for Din {
@@ -177,6 +224,7 @@ impl TowerSettings for Din {
             attention: shape.sequences.iter().map(|s| AttentionUnit::new(self, s.dim, device)).collect(),
             deep: hidden.with_head(shape, device),
             places: shape.sequences.iter().map(|s| (Place::of(s.pooled, shape), Place::of(s.target, shape))).collect(),
+            width: shape.width(),
         })
     }
 }
@@ -188,6 +236,28 @@ impl Tower for DinTower<Bk> {
         let vectors = attended.collect();
         let rest = self.places.iter().fold(StageInput::new(input.parts.clone()), |rest, (pooled, _)| pooled.cleared(rest));
         self.deep.output(&Replaced { rest, vectors }, input)
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let mut vectors: Vec<(&Place, Value)> = Vec::new();
+        for (i, ((unit, (pooled, target)), sequence)) in self.attention.iter().zip(&self.places).zip(&input.sequences).enumerate() {
+            let target = graph.slice(&input.parts[target.part], 1, target.within.start, target.within.end);
+            vectors.push((pooled, graph.scope(&format!("attention.{i}"), |graph| unit.onnx(graph, &target, sequence))));
+        }
+        vectors.sort_by_key(|(place, _)| place.columns.start);
+        // What stands between the pooled sequences stays.
+        let (x, mut at, mut pieces) = (input.dense(graph), 0, Vec::new());
+        for (place, vector) in vectors {
+            if place.columns.start > at {
+                pieces.push(graph.slice(&x, 1, at, place.columns.start));
+            }
+            pieces.push(vector);
+            at = place.columns.end;
+        }
+        if at < self.width {
+            pieces.push(graph.slice(&x, 1, at, self.width));
+        }
+        let x = graph.concat(&pieces, 1);
+        Some(graph.scope("deep", |graph| self.deep.onnx_output(graph, &x)))
     }
 }
 register_tower!("din", Din);

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use burn::module::{Initializer, Param};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput};
 use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -92,6 +93,24 @@ impl Tower for FinalMlpTower<Bk> {
         let both = Tensor::cat(vec![one, two], 1);
         let output = StageOutput::logit(self.head.forward(both.clone()) + bilinear);
         if self.first.is_empty() || self.second.is_empty() { output } else { output.with_hidden(both) }
+    }
+    #[allow(clippy::cast_possible_wrap)]
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let x = input.dense(graph);
+        let one = graph.scope("first", |graph| self.first.onnx_hidden(graph, &x));
+        let two = graph.scope("second", |graph| self.second.onnx_hidden(graph, &x));
+        let [heads, a, b] = self.fusion.dims().map(|n| n as i64);
+        // [B, heads·W] → [B, heads, 1, W].
+        let (left, right) = (graph.reshape(&one, &[0, heads, 1, a]), graph.reshape(&two, &[0, heads, 1, b]));
+        let fusion = graph.parameter("fusion", &self.fusion.val());
+        let turned = graph.matmul(&left, &fusion);
+        let products = graph.mul(&turned, &right);
+        let sum = graph.sum(&products, &[2, 3], false);
+        let bilinear = graph.sum(&sum, &[1], true);
+        let both = graph.concat(&[one, two], 1);
+        let linear = graph.linear("head", &both, &self.head);
+        let output = OnnxOutput::logit(graph.add(&linear, &bilinear));
+        Some(if self.first.is_empty() || self.second.is_empty() { output } else { output.with_hidden(both) })
     }
 }
 register_tower!("final_mlp", FinalMlp);

@@ -4,6 +4,7 @@ use burn::module::Initializer;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, Value};
 use esmm_funnel_core::plugin::input::Part;
 use esmm_funnel_core::plugin::{PartShape, StageInput, StageShape};
 
@@ -34,6 +35,15 @@ impl FirstOrder<Bk> {
     pub(super) fn forward(&self, input: &StageInput) -> Option<Tensor<Bk, 2>> {
         let numbers = self.numbers.as_ref().map(|layer| self.numbers_of(input).project(layer));
         input.own_sum(&self.own).into_iter().chain(numbers).reduce(|a, b| a + b)
+    }
+    /// As [`Self::forward`].
+    pub(super) fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<Value> {
+        let numbers = self.numbers.as_ref().and_then(|layer| {
+            let numbers = input.numbers(graph, &self.parts)?;
+            Some(graph.linear("numbers", &numbers, layer))
+        });
+        let ids = input.own_sum(graph, &self.own);
+        graph.total(ids.into_iter().chain(numbers))
     }
     /// The input's numbers alone.
     fn numbers_of(&self, input: &StageInput) -> StageInput {

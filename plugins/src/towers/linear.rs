@@ -3,6 +3,7 @@
 use burn::nn::Linear;
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Layer, Onnx, OnnxInput, OnnxOutput};
 use esmm_funnel_core::plugin::{StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -29,6 +30,13 @@ impl TowerSettings for LinearModel {
 impl Tower for LinearTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
         StageOutput::logit(input.project(&self.head))
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let x = input.dense(graph);
+        Some(OnnxOutput::logit(graph.linear("head", &x, &self.head)))
+    }
+    fn layers(&self) -> Vec<Layer> {
+        vec![Layer { linear: "head".into(), norm: None, activation: None }]
     }
 }
 register_tower!("linear", LinearModel);

@@ -1,9 +1,10 @@
 //! `wide_deep`: a weight for every id and number, beside hidden layers.
 
 use super::first_order::{FirstOrder, OWN_DIM};
-use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, beside, count, gives};
+use super::mlp::{Activation, Hidden, MlpTower, Norm, Rate, beside, count, gives, onnx_beside};
 use burn::prelude::*;
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput};
 use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -57,6 +58,12 @@ impl TowerSettings for WideDeep {
 impl Tower for WideDeepTower<Bk> {
     fn forward(&self, input: &StageInput) -> StageOutput {
         beside(self.deep.output(input, input), self.wide.forward(input))
+    }
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let x = input.dense(graph);
+        let deep = graph.scope("deep", |graph| self.deep.onnx_output(graph, &x));
+        let wide = graph.scope("wide", |graph| self.wide.onnx(graph, input));
+        Some(onnx_beside(graph, deep, wide))
     }
 }
 register_tower!("wide_deep", WideDeep);

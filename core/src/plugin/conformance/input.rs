@@ -4,6 +4,9 @@ use super::super::PartShape;
 use super::super::input::{Part, Sequence, SequenceShape, StageInput, StageShape};
 use super::super::tower::Needs;
 use crate::device::{Bk, Device, cpu};
+use crate::onnx::evaluate::Named;
+use crate::onnx::proto::Type;
+use crate::onnx::{Evaluated, Onnx, OnnxInput, OnnxSequence, Value};
 use crate::random::mix;
 use burn::prelude::*;
 
@@ -177,6 +180,43 @@ impl Input {
             upstream: self.upstream.as_ref().map(|u| u.tensor(&device).values),
             noise: None,
         }
+    }
+}
+
+/// The same rows for a graph: its inputs, and their values by name. Nothing may be shared.
+impl Input {
+    pub(super) fn onnx(&self, graph: &mut Onnx<'_>) -> (OnnxInput, Named<'static>) {
+        let mut values = Named::new();
+        let mut put = |graph: &mut Onnx<'_>, name: String, dims: Vec<usize>, data: Vec<f32>| -> Value {
+            let value = graph.input(&name, Type::Float, &["batch", "values", "width"][..dims.len()], "");
+            values.insert(value.name().to_owned(), Evaluated::floats(dims, data));
+            value
+        };
+        let mut flat = |graph: &mut Onnx<'_>, name: String, part: &HostPart| put(graph, name, vec![self.rows, part.width], part.values.clone());
+        let mut input = OnnxInput::default();
+        for (i, part) in self.parts.iter().enumerate() {
+            input.parts.push(flat(graph, format!("part_{i}"), part));
+        }
+        for (i, part) in self.own.iter().enumerate() {
+            input.own.push(flat(graph, format!("own_{i}"), part));
+        }
+        input.upstream = self.upstream.as_ref().map(|part| flat(graph, "upstream".into(), part));
+        for (i, sequence) in self.sequences.iter().enumerate() {
+            let longest = sequence.lengths.iter().copied().max().unwrap_or(0).max(1);
+            let (mut data, mut mask) = (Vec::new(), Vec::new());
+            for row in 0..self.rows {
+                let range = sequence.range(row);
+                data.extend_from_slice(&sequence.values[range.start * sequence.width..range.end * sequence.width]);
+                // Whatever stands where nothing counts.
+                data.extend(std::iter::repeat_n(7.5, (longest - range.len()) * sequence.width));
+                mask.extend((0..longest).map(|at| f32::from(u8::from(at < range.len()))));
+            }
+            input.sequences.push(OnnxSequence {
+                values: put(graph, format!("sequence_{i}"), vec![self.rows, longest, sequence.width], data),
+                mask: put(graph, format!("mask_{i}"), vec![self.rows, longest, 1], mask),
+            });
+        }
+        (input, values)
     }
 }
 

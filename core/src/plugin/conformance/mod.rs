@@ -14,6 +14,7 @@ use super::module::{DenseStep, Named, drawing, seeded};
 use super::registry::{self, Kind, Plugin};
 use super::tower::{DynTower, Needs, TowerBuild};
 use crate::device::{Bk, Device, cpu};
+use crate::onnx::{Evaluated, Onnx, Value, evaluate};
 use crate::optim::{DenseState, Rule};
 use crate::spec::Optimizer;
 use anyhow::{Context, Result, bail, ensure};
@@ -50,6 +51,7 @@ const ROUNDING: f32 = 1e-4;
 /// - `scoring`: the copy without autodiff gives what training without noise gives, to rounding (a fused kernel may sum in another order);
 /// - `gradient`: the gradient by the input is finite and agrees with central differences;
 /// - `training`: every parameter that is not frozen moves within a few steps; those that do not are named;
+/// - `onnx`: the nodes that it writes, if it says how, compute its logits and its hidden layer, for one row and for several;
 /// - `save and load`: a network that is given the parameters of another gives its bits.
 ///
 /// # Errors
@@ -59,7 +61,7 @@ pub fn tower(name: &str, settings: &str) -> Result<(), Vec<String>> {
         Ok(kit) => kit,
         Err(error) => return Err(vec![format!("{error:#}")]),
     };
-    let properties: [Property; 12] = [
+    let properties: [Property; 13] = [
         ("empty settings", Kit::empty_settings),
         ("settings", Kit::round_trip),
         ("unknown key", Kit::unknown_key),
@@ -71,6 +73,7 @@ pub fn tower(name: &str, settings: &str) -> Result<(), Vec<String>> {
         ("scoring", Kit::scoring),
         ("gradient", Kit::gradient),
         ("training", Kit::training),
+        ("onnx", Kit::onnx),
         ("save and load", Kit::save_and_load),
     ];
     let mut faults = Vec::new();
@@ -124,6 +127,10 @@ fn forward(tower: &dyn DynTower, input: &StageInput) -> Tensor<Bk, 1> {
 }
 fn host<const D: usize>(t: Tensor<Bk, D>) -> Result<Vec<f32>> {
     t.into_data().into_vec::<f32>().map_err(|e| anyhow::anyhow!("reading values: {e:?}"))
+}
+#[allow(clippy::cast_possible_truncation)]
+fn single(values: &Evaluated<'_>) -> Vec<f32> {
+    values.values().into_iter().map(|v| v as f32).collect()
 }
 fn close(a: &[f32], b: &[f32]) -> Result<()> {
     let size = a.iter().chain(b).fold(1e-2, |size: f32, z| size.max(z.abs()));
@@ -254,6 +261,32 @@ impl Kit {
             let input = Input::new(&shape, ROWS);
             let (training, scoring) = (logits(&*tower, &input, true)?, logits(&*tower.inner(), &input, false)?);
             close(&training, &scoring).context("training, then scoring")?;
+        }
+        Ok(())
+    }
+
+    fn onnx(&self) -> Result<()> {
+        for shape in self.shapes() {
+            // Trained a little: what starts at 0 or 1 would hide a mistake.
+            let tower = self.train(&shape)?.inner();
+            for rows in [1, ROWS] {
+                let input = Input::new(&shape, rows).written_out();
+                let mut graph = Onnx::new();
+                let (values_in, values) = input.onnx(&mut graph);
+                let Some(output) = tower.onnx(&mut graph, &values_in) else { return Ok(()) };
+                let found = evaluate(&graph, values)?;
+                let get = |value: &Value| found.get(value.name()).with_context(|| format!("no node gives `{}`", value.name()));
+                let logit = get(&output.logit)?;
+                ensure!(logit.dims == [rows, 1], "the logit's shape is {:?}, and must be [{rows}, 1]", logit.dims);
+                close(&single(logit), &logits(&*tower, &input, false)?).context("the graph's logits, then those of `forward`")?;
+                let hidden = tower.forward(&input.tensors(false)).hidden.map(host).transpose()?;
+                let same = match (&hidden, &output.hidden) {
+                    (Some(a), Some(b)) => close(&single(get(b)?), a),
+                    (None, None) => Ok(()),
+                    _ => bail!("`forward` and `onnx` must both give a hidden layer, or neither"),
+                };
+                same.context("the graph's hidden layer, then that of `forward`")?;
+            }
         }
         Ok(())
     }
