@@ -120,6 +120,15 @@ pub trait Source: Send + Sync {
     /// Input missing, or a column that is not there. The stream yields an error naming input and line at the first broken row.
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream>;
 
+    /// [`Self::read`] without the first `chunks` chunks, which have been read before.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn read_from(&self, input: usize, columns: &[String], chunks: usize) -> anyhow::Result<ChunkStream> {
+        let all = self.read(input, columns)?;
+        Ok(if chunks == 0 { all } else { Box::new(all.skip(chunks)) })
+    }
+
     /// How many broken rows may be left out: those of [`Chunk::broken`], a second member with one key, a row without its member.
     fn tolerance(&self) -> Tolerance {
         Tolerance::default()
