@@ -2,11 +2,11 @@
 
 use crate::ui::{Ui, count};
 use anyhow::Result;
-use esmm_funnel_core::data::PrepareProgress;
+use esmm_funnel_core::data::{PrepareNote, PrepareProgress};
 use esmm_funnel_core::metrics::auc;
 use esmm_funnel_core::train::events::{Event, Observer, StepEvent};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ impl<'a> TrainProgress<'a> {
         }
     }
 
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(clippy::cast_precision_loss)]
     fn line(&self, event: &StepEvent<'_>, first: u64) -> String {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
         let done = (event.step + 1 - first) as f64;
@@ -77,8 +77,7 @@ impl<'a> TrainProgress<'a> {
                 line += &format!("  {} auc {auc:.3}", event.names[s]);
             }
         }
-        let left = left as u64;
-        line + &format!("  eta {}:{:02}", left / 60, left % 60)
+        line + &format!("  eta {}", clock(left))
     }
 
     fn remember(&mut self, event: &StepEvent<'_>) {
@@ -147,46 +146,57 @@ impl Drop for TrainProgress<'_> {
 pub struct RowProgress<'a> {
     ui: &'a Ui,
     what: &'static str,
-    state: RefCell<(Option<ProgressBar>, Instant)>,
-    started: Instant,
+    bar: RefCell<Option<ProgressBar>>,
+    started: Cell<Instant>,
+    shown: Cell<Instant>,
 }
 impl<'a> RowProgress<'a> {
     pub fn new(ui: &'a Ui, what: &'static str) -> Self {
-        Self { ui, what, state: RefCell::new((None, Instant::now())), started: Instant::now() }
+        let now = Instant::now();
+        Self { ui, what, bar: RefCell::new(None), started: Cell::new(now), shown: Cell::new(now) }
     }
+    /// Rows, share, speed and time left; and what there is to be told.
     pub fn prepare(&self, p: PrepareProgress) {
-        self.show(p.rows, &self.of_bytes(p).unwrap_or_default());
+        if p.rows == p.earlier_rows && p.bytes == p.earlier_bytes {
+            // What came before, as a look at the data, is no part of its speed.
+            self.started.set(Instant::now());
+        }
+        if let Some(note) = &p.note {
+            self.ui.story(&told(note, &p));
+        }
+        self.rows_line(p.rows, p.rows.saturating_sub(p.earlier_rows), || self.of_bytes(&p).unwrap_or_default());
     }
     /// Share, speed and time left, where the source has bytes.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn of_bytes(&self, p: PrepareProgress) -> Option<String> {
-        let rate = (p.bytes > 0).then(|| p.bytes as f64 / self.started.elapsed().as_secs_f64().max(1e-9))?;
-        let left = (p.total_bytes.saturating_sub(p.bytes) as f64 / rate) as u64;
-        let share = percent(p.bytes, p.total_bytes);
-        Some(format!("  {share:.0}%  {:.0} MB/s  eta {}:{:02}", rate / 1e6, left / 60, left % 60))
-    }
     #[allow(clippy::cast_precision_loss)]
+    fn of_bytes(&self, p: &PrepareProgress) -> Option<String> {
+        let own = p.bytes.saturating_sub(p.earlier_bytes);
+        let rate = (p.total_bytes > 0 && own > 0).then(|| own as f64 / self.seconds())?;
+        let left = clock(p.total_bytes.saturating_sub(p.bytes) as f64 / rate);
+        Some(format!("  {:.0}%  {:.0} MB/s  eta {left}", percent(p.bytes, p.total_bytes), rate / 1e6))
+    }
     pub fn show(&self, rows: u64, more: &str) {
-        self.line(|| {
-            let rate = rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-            format!("{} {} rows  {} rows/s{more}", self.what, count(rows), short(rate))
-        });
+        self.rows_line(rows, rows, || more.to_owned());
     }
     /// How many of a known number of things are done.
     pub fn of(&self, done: u64, all: u64) {
         self.line(|| format!("{} {} of {}", self.what, count(done), count(all)));
     }
+    /// `own`: the rows of this process, which make the speed.
+    #[allow(clippy::cast_precision_loss)]
+    fn rows_line(&self, rows: u64, own: u64, more: impl FnOnce() -> String) {
+        self.line(|| format!("{} {} rows  {} rows/s{}", self.what, count(rows), short(own as f64 / self.seconds()), more()));
+    }
     /// Shows a line, unless it is too early for another one.
     fn line(&self, text: impl FnOnce() -> String) {
-        let mut state = self.state.borrow_mut();
         let every = if self.ui.live { REFRESH_EVERY } else { PLAIN_LINE_EVERY };
-        if state.1.elapsed() < every {
+        if self.shown.get().elapsed() < every {
             return;
         }
-        state.1 = Instant::now();
+        self.shown.set(Instant::now());
         let line = text();
         if self.ui.live && !self.ui.quiet {
-            let bar = state.0.get_or_insert_with(|| {
+            let mut bar = self.bar.borrow_mut();
+            let bar = bar.get_or_insert_with(|| {
                 let bar = self.ui.bars.add(ProgressBar::new_spinner());
                 bar.set_style(style("{spinner} {msg}"));
                 bar
@@ -197,11 +207,25 @@ impl<'a> RowProgress<'a> {
             self.ui.story(&line);
         }
     }
+    fn seconds(&self) -> f64 {
+        self.started.get().elapsed().as_secs_f64().max(1e-9)
+    }
 }
+
+/// What there is to be told of preparing, in words.
+fn told(note: &PrepareNote, p: &PrepareProgress) -> String {
+    let share = if p.total_bytes > 0 { format!(", {:.0}%", percent(p.bytes, p.total_bytes)) } else { String::new() };
+    match note {
+        PrepareNote::GoesOn => format!("encoding goes on after row {}{share}, where it was interrupted", count(p.rows)),
+        PrepareNote::BeginsAnew(why) => format!("encoding was interrupted before, but begins anew: {why}"),
+        PrepareNote::Interrupted => format!("encoding is interrupted after row {}{share}; the same command goes on there", count(p.rows)),
+    }
+}
+
 impl RowProgress<'_> {
     /// Takes the line away.
     pub fn done(&self) {
-        if let Some(bar) = self.state.borrow_mut().0.take() {
+        if let Some(bar) = self.bar.borrow_mut().take() {
             bar.finish_and_clear();
         }
     }
@@ -215,6 +239,12 @@ impl Drop for RowProgress<'_> {
 #[allow(clippy::cast_precision_loss)]
 fn percent(done: u64, total: u64) -> f64 {
     100.0 * done as f64 / total.max(1) as f64
+}
+/// `0:48`, `1:02:03`.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn clock(seconds: f64) -> String {
+    let s = seconds as u64;
+    if s < 3600 { format!("{}:{:02}", s / 60, s % 60) } else { format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) }
 }
 /// `38.4k`.
 fn short(n: f64) -> String {

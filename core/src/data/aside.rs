@@ -2,7 +2,7 @@
 //!
 //! A folder `.<fingerprint>-<process>-<number>` is named by a file `….lock`, which is there, and locked, from before the folder until after
 //! it. The operating system drops the lock of a process that ends, however it ends: a lock file that can be locked is nobody's, and only
-//! who has locked it may remove it and its folder. Where a file system has no locks, nothing is swept.
+//! who has locked it may go on with its folder, or remove both. Where a file system has no locks, nothing is swept.
 
 use anyhow::Context;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -15,12 +15,13 @@ const LOCK: &str = ".lock";
 /// Folders named by this process.
 static BUILDS: AtomicU64 = AtomicU64::new(0);
 
-/// A folder that no other process or thread builds into; it goes when this is dropped, unless it was renamed.
+/// A folder that no other process or thread builds into; it goes when this is dropped, unless it was renamed or is to be gone on with.
 #[derive(Debug)]
 pub(crate) struct Aside {
     dir: PathBuf,
     lock: PathBuf,
     _locked: File,
+    stays: bool,
 }
 
 impl Aside {
@@ -41,7 +42,7 @@ impl Aside {
             };
             // Another process may sweep the file away before it is locked; then the next name is tried.
             if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && lock.exists() {
-                return Ok(Self { dir: cache.join(name), lock, _locked: file });
+                return Ok(Self { dir: cache.join(name), lock, _locked: file, stays: false });
             }
         }
     }
@@ -50,25 +51,53 @@ impl Aside {
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
+
+    /// Leaves the folder for a later process to go on with.
+    pub(crate) fn leave(mut self) {
+        self.stays = true;
+    }
+
+    /// Removes the folder, to begin anew in it.
+    ///
+    /// # Errors
+    /// Something in it cannot be removed.
+    pub(crate) fn clear(&self) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e).with_context(|| format!("cannot remove `{}`", self.dir.display())),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        remove(&self.dir, &self.lock);
+        if !self.stays {
+            remove(&self.dir, &self.lock);
+        }
     }
 }
 
-/// Removes what killed processes left in `cache`. What cannot be removed stays.
-pub(crate) fn sweep(cache: &Path) {
+/// Removes what processes that are no more have left in `cache`, but for the first folder that is `wanted`: that one is given. What cannot be removed
+/// stays.
+pub(crate) fn sweep(cache: &Path, mut wanted: impl FnMut(&Path) -> bool) -> Option<Aside> {
+    let mut found = None;
     for entry in std::fs::read_dir(cache).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str().and_then(|n| n.strip_suffix(LOCK)).filter(|n| is_ours(n)) else { continue };
         let lock = entry.path();
         let Ok(file) = OpenOptions::new().write(true).open(&lock) else { continue };
-        if file.try_lock().is_ok() {
-            remove(&cache.join(name), &lock);
+        // Another process may have swept it between these two.
+        if file.try_lock().is_err() || !lock.exists() {
+            continue;
+        }
+        let dir = cache.join(name);
+        if wanted(&dir) && found.is_none() {
+            found = Some(Aside { dir, lock, _locked: file, stays: false });
+        } else {
+            remove(&dir, &lock);
         }
     }
+    found
 }
 
 /// `.<32 hexadecimal digits>-<process>-<number>`.
@@ -107,11 +136,27 @@ mod tests {
             std::fs::create_dir_all(other).unwrap();
             std::fs::write(other.with_extension("lock"), []).unwrap();
         }
-        sweep(cache.path());
+        assert!(sweep(cache.path(), |_| false).is_none());
         assert!(!stale.exists() && held.dir().exists() && others.iter().all(|o| o.exists()));
         assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 2 + others.len() * 2);
         drop(held);
         assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), others.len() * 2);
+    }
+
+    #[test]
+    fn what_is_left_is_taken_up_once() {
+        let cache = tempfile::tempdir().unwrap();
+        let first = Aside::reserve(cache.path(), PRINT).unwrap();
+        let dir = first.dir().to_owned();
+        std::fs::create_dir_all(&dir).unwrap();
+        assert!(sweep(cache.path(), |_| true).is_none(), "it is still held");
+        first.leave();
+        let again = sweep(cache.path(), |found| found == dir).unwrap();
+        assert_eq!(again.dir(), dir);
+        assert!(sweep(cache.path(), |_| true).is_none());
+        again.leave();
+        assert!(sweep(cache.path(), |_| false).is_none());
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -68,6 +68,23 @@ impl Faults {
         }
     }
 
+    /// Adds what was wrong further down.
+    pub fn absorb(&mut self, later: Self) {
+        for fault in later.0 {
+            if let Some(known) = self.0.iter_mut().find(|f| f.id == fault.id && f.column == fault.column) {
+                known.count += fault.count;
+                let room = PLACES.saturating_sub(known.places.len());
+                known.places.extend(fault.places.into_iter().take(room));
+            } else {
+                self.0.push(fault);
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The findings, if any.
     pub fn check(self) -> Result<(), Diagnostics> {
         if self.0.is_empty() {

@@ -115,11 +115,13 @@ pub(crate) fn key_hash(keys: &Cells, row: usize) -> Option<u128> {
 }
 
 impl Given {
-    /// An input of members begins: after rows, what was known is forgotten.
-    pub(crate) fn begin(&mut self) {
-        if std::mem::take(&mut self.closed) {
+    /// An input of members begins: after rows, what was known is forgotten. Tells whether it was.
+    pub(crate) fn begin(&mut self) -> bool {
+        let forget = std::mem::take(&mut self.closed);
+        if forget {
             self.of.clear();
         }
+        forget
     }
 
     /// An input of rows begins.
@@ -132,11 +134,20 @@ impl Given {
         &mut self,
         keys: &Cells,
         rows: usize,
+        broken: impl FnMut(usize, &'static str, &'static str),
+    ) -> anyhow::Result<Vec<u32>> {
+        self.fresh_of((0..rows).map(|row| key_hash(keys, row)), broken)
+    }
+
+    /// [`Self::fresh`] of keys by their names.
+    pub(crate) fn fresh_of(
+        &mut self,
+        keys: impl Iterator<Item = Option<u128>>,
         mut broken: impl FnMut(usize, &'static str, &'static str),
     ) -> anyhow::Result<Vec<u32>> {
-        let mut fresh = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let Some(key) = key_hash(keys, row) else {
+        let mut fresh = Vec::with_capacity(keys.size_hint().0);
+        for (row, key) in keys.enumerate() {
+            let Some(key) = key else {
                 broken(row, "a key", "an empty cell");
                 continue;
             };
@@ -155,6 +166,16 @@ impl Given {
         for (key, &entity) in self.pending.drain(..).zip(entities) {
             self.of.insert(key, entity);
         }
+    }
+
+    /// The keys that wait for [`Self::know`], in order.
+    pub(crate) fn pending(&self) -> &[u128] {
+        &self.pending
+    }
+
+    /// Puts a member back that an earlier process has read.
+    pub(crate) fn restore(&mut self, key: u128, entity: u32) {
+        self.of.insert(key, entity);
     }
 
     /// The entity of each row. Rows without one are added to `missing`, and get any.

@@ -4,14 +4,16 @@
 use super::faults::{PLACES, place};
 use super::source::{Chunk, Input, Tolerance};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Rows that fault alike.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kind {
-    expected: &'static str,
+    expected: Cow<'static, str>,
     /// What stood in the first one.
     found: String,
-    unit: &'static str,
+    unit: Cow<'static, str>,
     places: Vec<String>,
     count: u64,
 }
@@ -26,8 +28,9 @@ impl Kind {
 }
 
 /// Broken rows so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct LeftOut {
+    #[serde(skip)]
     tolerance: Tolerance,
     kinds: Vec<Kind>,
     count: u64,
@@ -36,6 +39,11 @@ pub(crate) struct LeftOut {
 impl LeftOut {
     pub(crate) fn new(tolerance: Tolerance) -> Self {
         Self { tolerance, ..Self::default() }
+    }
+
+    /// The same rows, under this tolerance.
+    pub(crate) fn under(self, tolerance: Tolerance) -> Self {
+        Self { tolerance, ..self }
     }
 
     /// Notes a row; `found` is asked only for the first of its kind.
@@ -48,7 +56,7 @@ impl LeftOut {
                 kind.places.push(place());
             }
         } else {
-            self.kinds.push(Kind { expected, found: found(), unit: input.unit, places: vec![place()], count: 1 });
+            self.kinds.push(Kind { expected: expected.into(), found: found(), unit: input.unit.into(), places: vec![place()], count: 1 });
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! Spec + columns ──► Layout            which columns, as what, in which group, with which table (`resolve`, `infer`)
 //! Source ──► Store                     every row encoded once, entities stored once, memory-mapped (`prepare`, `encode`, `store`)
+//! chunks ──► codes                     found on all cores, given in order (`draft`, `encoder`, `known`); written, resumable (`writing`, `checkpoint`)
 //! entity inputs ──► members            encoded once, looked up by the key of the rows (`given`); joined to raw rows for scoring (`joined`)
 //! Store + [split] ──► parts, lint      what may be trained on (`split`, `orphan`, `lint`)
 //! training rows ──► Preprocessor       which ids own a table row, how numbers are scaled; saved with the run (`fit`, `persist`)
@@ -17,9 +18,11 @@ mod aside;
 mod batch;
 mod build;
 mod cells;
+mod checkpoint;
 mod clusters;
 mod dataset;
 mod dictionary;
+mod draft;
 mod encode;
 mod encoder;
 mod faults;
@@ -29,11 +32,13 @@ mod given;
 mod id;
 pub mod infer;
 mod joined;
+mod known;
 pub mod layout;
 mod leakage;
 mod left_out;
 mod lint;
 mod orphan;
+mod passage;
 mod permute;
 mod persist;
 mod prepare;
@@ -47,6 +52,7 @@ pub mod source;
 mod split;
 pub mod store;
 mod time;
+mod writing;
 
 pub use batch::*;
 pub use clusters::Clusters;
@@ -62,7 +68,7 @@ pub(crate) use left_out::LeftOut;
 pub use lint::{Leak, LintReport, OrphanCount, PartCounts};
 pub use permute::{Permuted, permutation};
 pub use persist::{FEATURES, VOCABULARY};
-pub use prepare::{PrepareOptions, PrepareProgress, Prepared, Stopped, open_source, prepare};
+pub use prepare::{PrepareNote, PrepareOptions, PrepareProgress, Prepared, Stopped, open_source, prepare};
 pub use preprocess::{FIRST_ID, MISSING, NumberFit, OUT_OF_VOCABULARY, Preprocessor};
 pub use raw::{Encoded, RawEncoder};
 pub use shared::{SharedColumns, spread};

@@ -1,13 +1,14 @@
-//! Source → [`Store`]: every input is read once, encoded chunk by chunk, and written; memory grows only with dictionaries and entities.
+//! Source → [`Store`]: every input is read once, encoded some chunks at a time, and written; memory grows only with dictionaries and entities. What
+//! was interrupted goes on where it was.
 
 use super::aside::{Aside, sweep};
-use super::encoder::Encoder;
-use super::given::{Reading, plan};
+use super::checkpoint::{Checkpoint, Identity, Kinship};
 use super::infer::{Inferred, infer};
 use super::layout::Layout;
+use super::passage::Passage;
 use super::resolve::{claim, resolve};
-use super::source::{Chunk, Input, SharedSource};
-use super::store::{FORMAT, Store, StoredInput};
+use super::source::{Input, SharedSource};
+use super::store::{FORMAT, Store};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
 use crate::plugin::registry::{self, Kind};
@@ -18,12 +19,15 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
+/// Between two checkpoints. One waits for the disk to have everything.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
 /// How far [`prepare`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PrepareProgress {
     /// Rows encoded.
     pub rows: u64,
@@ -31,6 +35,23 @@ pub struct PrepareProgress {
     pub bytes: u64,
     /// Bytes of all inputs; 0 if unknown.
     pub total_bytes: u64,
+    /// Of the rows, those that an earlier process has encoded.
+    pub earlier_rows: u64,
+    /// Of the bytes, those that an earlier process has read.
+    pub earlier_bytes: u64,
+    /// What should be told.
+    pub note: Option<PrepareNote>,
+}
+
+/// What a [`PrepareProgress`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrepareNote {
+    /// It goes on where an interrupted one was.
+    GoesOn,
+    /// It begins anew, though an interrupted one has left something: why.
+    BeginsAnew(String),
+    /// It was interrupted here, and can be gone on with.
+    Interrupted,
 }
 
 /// How to prepare.
@@ -43,13 +64,13 @@ pub struct PrepareOptions<'a> {
     pub verify: bool,
     /// A layout to keep (other rows for a trained model) instead of resolving the spec's features.
     pub layout: Option<&'a Layout>,
-    /// Called after every chunk.
+    /// Called after every few chunks.
     pub progress: &'a dyn Fn(PrepareProgress),
-    /// Set to true to stop; [`prepare`] then fails with [`Stopped`].
+    /// Set to true to stop; [`prepare`] then fails with [`Stopped`], and the next one goes on from there.
     pub stop: &'a AtomicBool,
 }
 
-/// The caller asked to stop, and nothing was written.
+/// The caller asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
 pub struct Stopped;
@@ -97,11 +118,23 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
     if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), &graph) }
 }
 
-/// Encodes the source's rows into a store, or opens the one that is there.
+/// Encodes the source's rows into a store, or opens the one that is there. What an interrupted call has left is gone on with, if the data are the
+/// same: the store is the one that it would have become.
 ///
 /// # Errors
 /// [`Diagnostics`] for faults of spec and data (all of them at once); [`Stopped`]; errors of files.
 pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &PrepareOptions<'_>) -> anyhow::Result<Prepared> {
+    prepare_every(CHECKPOINT_EVERY, spec, source, graph, options)
+}
+
+/// [`prepare`] with this time between two checkpoints.
+pub(super) fn prepare_every(
+    every: Duration,
+    spec: &Spec,
+    source: &SharedSource,
+    graph: &Graph,
+    options: &PrepareOptions<'_>,
+) -> anyhow::Result<Prepared> {
     let inputs = source.inputs()?;
     let schema = source.schema()?;
     let truth = source.truth();
@@ -129,10 +162,8 @@ pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &Prep
         Ok(store) => return Ok(Prepared { store: Arc::new(store), layout, inferred, reused: true, damage: None }),
         Err(e) => dir.exists().then(|| format!("{e:#}")),
     };
-    sweep(options.cache_dir);
-    // Should two prepare the same data at once, each has a folder of its own; it goes with this name unless it is renamed.
-    let aside = Aside::reserve(options.cache_dir, &fingerprint)?;
-    build(source, &inputs, &layout, &fingerprint, aside.dir(), options)?;
+    let passage = Passage::new(source, &inputs, &layout, Identity::of(&inputs, &layout, &fingerprint), options, every)?;
+    let aside = build(&passage, options.cache_dir)?;
     // In the way may be a damaged store, or one that another process has just built.
     if std::fs::rename(aside.dir(), &dir).is_err() && there().is_err() {
         std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove the damaged store `{}`", dir.display()))?;
@@ -177,74 +208,27 @@ fn fingerprint(inputs: &[Input], layout: &Layout) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
-fn build(
-    source: &SharedSource,
-    inputs: &[Input],
-    layout: &Layout,
-    fingerprint: &str,
-    dir: &Path,
-    options: &PrepareOptions<'_>,
-) -> anyhow::Result<()> {
-    drop(std::fs::remove_dir_all(dir));
-    let plan = plan(inputs, layout)?;
-    let mut encoder = Encoder::create(dir, layout, source.tolerance(), options.show_values)?;
-    let mut progress = PrepareProgress { rows: 0, bytes: 0, total_bytes: inputs.iter().map(|i| i.bytes).sum() };
-    let (mut stored, mut bytes) = (Vec::new(), 0);
-    for (i, input) in inputs.iter().enumerate() {
-        let before = progress.rows;
-        encoder.begin(&plan[i]);
-        for chunk in read_ahead(source, i, &plan[i])? {
-            if options.stop.load(Ordering::Relaxed) {
-                return Err(Stopped.into());
-            }
-            let rows = encoder.take(&chunk?, input, &plan[i]).with_context(|| format!("`{}`", input.name)).map_err(bare_diagnostics)?;
-            progress.rows += rows as u64;
-            progress.bytes = bytes + source.bytes_read().min(input.bytes);
-            (options.progress)(progress);
+/// Builds the store aside, or goes on with building it.
+fn build(passage: &Passage<'_>, cache: &Path) -> anyhow::Result<Aside> {
+    let mut note = None;
+    let left = sweep(cache, |dir| match Checkpoint::read(dir).map(|c| passage.identity.kinship(&c.identity)) {
+        Some(Kinship::Same) => true,
+        Some(Kinship::Changed(name)) => {
+            note = Some(PrepareNote::BeginsAnew(format!("`{name}`, or how it is read, has changed since")));
+            false
         }
-        bytes += input.bytes;
-        progress.bytes = bytes;
-        (options.progress)(progress);
-        stored.push(StoredInput {
-            name: input.name.clone(),
-            path: input.path.clone(),
-            fingerprint: input.fingerprint.clone(),
-            bytes: input.bytes,
-            unit: input.unit.to_owned(),
-            rows: progress.rows - before,
-        });
-    }
-    encoder.finish(fingerprint, stored)
-}
-
-/// Findings are shown as they are; other errors keep the input's name before them.
-fn bare_diagnostics(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<Diagnostics>() {
-        Some(findings) => findings.clone().into(),
-        None => error,
-    }
-}
-
-/// Reads an input on a thread of its own, a few chunks ahead.
-fn read_ahead(source: &SharedSource, input: usize, reading: &Reading) -> anyhow::Result<Receiver<anyhow::Result<Chunk>>> {
-    let (send, receive) = sync_channel(3);
-    let Some(columns) = reading.columns().map(<[String]>::to_vec) else { return Ok(receive) };
-    let source = Arc::clone(source);
-    let read = move || {
-        let chunks = match source.read(input, &columns) {
-            Ok(chunks) => chunks,
-            Err(e) => {
-                drop(send.send(Err(e)));
-                return;
+        Some(Kinship::Other) | None => false,
+    });
+    // Should two prepare the same data at once, each has a folder of its own; it goes with this name unless it is renamed.
+    let aside = left.map_or_else(|| Aside::reserve(cache, &passage.identity.fingerprint), Ok)?;
+    match passage.go(&aside, note) {
+        Ok(()) => Ok(aside),
+        Err(error) => {
+            // Faulty data are to be mended, and are other data then.
+            if error.downcast_ref::<Diagnostics>().is_none() && Checkpoint::read(aside.dir()).is_some() {
+                aside.leave();
             }
-        };
-        for chunk in chunks {
-            let failed = chunk.is_err();
-            if send.send(chunk).is_err() || failed {
-                return;
-            }
+            Err(error)
         }
-    };
-    std::thread::Builder::new().name("read".into()).spawn(read).context("cannot start a thread to read")?;
-    Ok(receive)
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::batch::{BagBatch, Batch, GroupBatch};
 use super::cells::{Cells, Role};
+use super::draft::broken_label;
 use super::encode::{BagValues, GroupCells, GroupValues, cells};
-use super::encoder::broken_label;
 use super::faults::{At, Faults};
 use super::id::Missing;
 use super::layout::{BagColumn, GroupLayout, Layout};

@@ -129,6 +129,15 @@ pub trait Source: Send + Sync {
         Ok(without_first(self.read(input, columns)?, first))
     }
 
+    /// [`Self::read`] without the first `chunks` chunks, which have been read before.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn read_after(&self, input: usize, columns: &[String], chunks: usize) -> anyhow::Result<ChunkStream> {
+        let all = self.read(input, columns)?;
+        Ok(if chunks == 0 { all } else { Box::new(all.skip(chunks)) })
+    }
+
     /// How many broken rows may be left out: those of [`Chunk::broken`], a second member with one key, a row without its member.
     fn tolerance(&self) -> Tolerance {
         Tolerance::default()

@@ -58,7 +58,7 @@ pub(super) fn scan(source: &dyn Source, options: &ProposeOptions<'_>) -> anyhow:
             counts.add(&records);
             sample.add(&records, rows)?;
             rows += records.num_rows() as u64;
-            (options.progress)(PrepareProgress { rows, bytes: behind + source.bytes_read(), total_bytes });
+            (options.progress)(PrepareProgress { rows, bytes: behind + source.bytes_read(), total_bytes, ..PrepareProgress::default() });
         }
         behind += input.bytes;
     }

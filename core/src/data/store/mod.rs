@@ -4,23 +4,28 @@
 //! row touches few cache lines. Entities are stored once; a row holds their index. The folder is written aside and renamed when complete.
 
 mod checksum;
+mod file;
+mod group;
+mod keys;
 mod map;
 mod meta;
+mod parquet;
 mod write;
 
+pub(crate) use self::parquet::parquet_writer;
 pub(crate) use meta::FORMAT;
 pub use meta::{Meta, StoredEntities, StoredInput};
-pub(crate) use write::{RowValues, StoreWriter, parquet_writer};
+pub(crate) use write::{EncodedRows, RowValues, StoreWriter, WriterState};
 
 use super::dictionary::Dictionary;
 use super::id::IdValue;
 use super::layout::{Layout, SplitColumn};
+use ::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use anyhow::Context;
 use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
 use arrow::record_batch::RecordBatch;
 use map::Mapped;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

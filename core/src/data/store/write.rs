@@ -1,106 +1,24 @@
 //! Writes a store row group by row group; memory does not grow with rows.
 
-use super::checksum::{Checksums, digits, seal};
+use super::checksum::{Checksums, seal};
+use super::file::{Column, Folder, Lengths};
+use super::group::{GroupWriter, starting_with_zero};
+use super::keys::{Keys, SPOOL};
 use super::meta::{FORMAT, Meta, StoredEntities, StoredInput};
+use super::parquet::write_dictionaries;
 use crate::data::dictionary::Dictionary;
 use crate::data::encode::GroupValues;
-use crate::data::layout::{GroupLayout, Layout, SplitColumn};
+use crate::data::layout::{Layout, SplitColumn};
+use crate::data::source::RowNumbers;
 use anyhow::Context;
-use arrow::array::{ArrayRef, StringBuilder, UInt32Builder};
-use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
-use bytemuck::Pod;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3;
 
-/// A file of plain values.
-struct Column {
-    path: PathBuf,
-    file: BufWriter<File>,
-    hash: Xxh3,
-}
-impl Column {
-    fn create(dir: &Path, name: &str) -> anyhow::Result<Self> {
-        let path = dir.join(name);
-        let file = File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
-        Ok(Self { path, file: BufWriter::with_capacity(1 << 18, file), hash: Xxh3::new() })
-    }
-    fn push<T: Pod>(&mut self, values: &[T]) -> anyhow::Result<()> {
-        let bytes = bytemuck::cast_slice(values);
-        self.hash.update(bytes);
-        self.file.write_all(bytes).with_context(|| format!("cannot write `{}`", self.path.display()))
-    }
-    /// Brings it to the disk and notes its checksum.
-    fn close(mut self, checksums: &mut Checksums) -> anyhow::Result<()> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        checksums.insert(name, digits(&self.hash));
-        self.file.flush().and_then(|()| self.file.get_ref().sync_all()).with_context(|| format!("cannot write `{}`", self.path.display()))
-    }
-}
-
-struct BagWriter {
-    offsets: Column,
-    codes: Column,
-    weights: Option<Column>,
-    values: u64,
-}
-
-/// The files of one group.
-pub(crate) struct GroupWriter {
-    codes: Column,
-    numbers: Column,
-    bags: Vec<BagWriter>,
-}
-impl GroupWriter {
-    fn create(dir: &Path, at: usize, group: &GroupLayout) -> anyhow::Result<Self> {
-        let prefix = format!("group{at}");
-        let mut bags = Vec::new();
-        for (i, bag) in group.bags.iter().enumerate() {
-            let mut offsets = Column::create(dir, &format!("{prefix}.bag{i}.offsets.u64"))?;
-            offsets.push(&[0_u64])?;
-            let codes = Column::create(dir, &format!("{prefix}.bag{i}.codes.u32"))?;
-            let weights = bag.weights.is_some().then(|| Column::create(dir, &format!("{prefix}.bag{i}.weights.f32"))).transpose()?;
-            bags.push(BagWriter { offsets, codes, weights, values: 0 });
-        }
-        let codes = Column::create(dir, &format!("{prefix}.codes.u32"))?;
-        Ok(Self { codes, numbers: Column::create(dir, &format!("{prefix}.numbers.f32"))?, bags })
-    }
-
-    fn push(&mut self, values: &GroupValues) -> anyhow::Result<()> {
-        self.codes.push(&values.ids)?;
-        self.numbers.push(&values.numbers)?;
-        for (writer, bag) in self.bags.iter_mut().zip(&values.bags) {
-            for &length in &bag.lengths {
-                writer.values += u64::from(length);
-                writer.offsets.push(&[writer.values])?;
-            }
-            writer.codes.push(&bag.codes)?;
-            if let Some(weights) = &mut writer.weights {
-                weights.push(&bag.weights)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn close(self, checksums: &mut Checksums) -> anyhow::Result<Vec<u64>> {
-        self.codes.close(checksums)?;
-        self.numbers.close(checksums)?;
-        let mut values = Vec::new();
-        for bag in self.bags {
-            bag.offsets.close(checksums)?;
-            bag.codes.close(checksums)?;
-            bag.weights.map(|w| w.close(checksums)).transpose()?;
-            values.push(bag.values);
-        }
-        Ok(values)
-    }
-}
+/// What was learnt on the way, frame by frame; see [`StoreWriter::push_learnt`].
+const LEARNT: &str = "learnt.log";
 
 /// Everything of some rows but their groups.
 #[derive(Debug, Default)]
@@ -120,6 +38,30 @@ pub(crate) struct RowValues {
     pub keys: Option<RecordBatch>,
 }
 
+/// Some rows, or some members of a group.
+#[derive(Debug, Default)]
+pub(crate) struct EncodedRows {
+    /// Members of groups, by the group's place: rows, or entities that are new.
+    pub groups: Vec<(usize, GroupValues)>,
+    /// `None` if there are no rows, but members alone.
+    pub values: Option<RowValues>,
+    /// Rows.
+    pub count: usize,
+    /// Their numbers in the input.
+    pub numbers: Option<RowNumbers>,
+}
+
+/// How far a store is written: what is needed to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WriterState {
+    files: Lengths,
+    rows: u64,
+    number_runs: u64,
+    next_number: Option<u64>,
+    order_bytes: u64,
+    bag_values: Vec<Vec<u64>>,
+}
+
 /// The files of a store that is being built.
 pub(crate) struct StoreWriter {
     dir: PathBuf,
@@ -136,45 +78,58 @@ pub(crate) struct StoreWriter {
     numbers: Column,
     number_runs: u64,
     next_number: Option<u64>,
-    keys: Option<ArrowWriter<File>>,
+    keys: Keys,
     rows: u64,
+    learnt: Column,
 }
 
 impl StoreWriter {
-    pub(crate) fn create(dir: &Path, layout: &Layout) -> anyhow::Result<Self> {
+    /// Opens the files in `dir`, empty ones or those that an earlier process has left.
+    ///
+    /// # Errors
+    /// A file cannot be written, or is not what was left.
+    pub(crate) fn open(dir: &Path, layout: &Layout, left: Option<&WriterState>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder `{}`", dir.display()))?;
-        let mut order = Column::create(dir, "order.offsets.u64")?;
+        let folder = Folder { dir, left: left.map(|l| &l.files) };
+        let mut order = folder.column("order.offsets.u64")?;
         if matches!(layout.split, SplitColumn::Order(_)) {
-            order.push(&[0_u64])?;
+            order = starting_with_zero(order)?;
         }
-        let groups = layout.groups.iter().enumerate().map(|(i, g)| GroupWriter::create(dir, i, g)).collect::<anyhow::Result<_>>()?;
+        let group = |(i, g)| GroupWriter::open(&folder, i, g, left.and_then(|l| l.bag_values.get(i)));
         Ok(Self {
-            groups,
-            entities: Column::create(dir, "entities.u32")?,
-            labels: Column::create(dir, "labels.u8")?,
-            weights: Column::create(dir, "weights.f32")?,
-            aux: Column::create(dir, "aux.u32")?,
-            split: Column::create(dir, "split.bin")?,
+            groups: layout.groups.iter().enumerate().map(group).collect::<anyhow::Result<_>>()?,
+            entities: folder.column("entities.u32")?,
+            labels: folder.column("labels.u8")?,
+            weights: folder.column("weights.f32")?,
+            aux: folder.column("aux.u32")?,
+            split: folder.column("split.bin")?,
             order,
-            order_bytes: 0,
-            truth: Column::create(dir, "truth.f32")?,
-            counterfactual: Column::create(dir, "counterfactual.u8")?,
-            numbers: Column::create(dir, "numbers.u64")?,
-            number_runs: 0,
-            next_number: None,
-            keys: None,
-            rows: 0,
+            order_bytes: left.map_or(0, |l| l.order_bytes),
+            truth: folder.column("truth.f32")?,
+            counterfactual: folder.column("counterfactual.u8")?,
+            numbers: folder.column("numbers.u64")?,
+            number_runs: left.map_or(0, |l| l.number_runs),
+            next_number: left.and_then(|l| l.next_number),
+            keys: Keys::open(&folder)?,
+            rows: left.map_or(0, |l| l.rows),
+            learnt: folder.column(LEARNT)?,
             dir: dir.to_owned(),
         })
     }
 
-    /// Appends members of a group: rows, or entities that are new.
-    pub(crate) fn push_group(&mut self, group: usize, values: &GroupValues) -> anyhow::Result<()> {
-        self.groups[group].push(values)
+    /// Appends rows, or members of a group.
+    pub(crate) fn push(&mut self, rows: &EncodedRows) -> anyhow::Result<()> {
+        for (group, values) in &rows.groups {
+            self.groups[*group].push(values)?;
+        }
+        if let Some(numbers) = &rows.numbers {
+            (0..rows.count).try_for_each(|row| self.push_number(numbers.get(row)))?;
+        }
+        rows.values.as_ref().map_or(Ok(()), |values| self.push_values(values))
     }
 
-    /// Notes the number of the next row in its input; call once a row, in order.
-    pub(crate) fn push_number(&mut self, number: u64) -> anyhow::Result<()> {
+    /// Notes the number of the next row in its input; called once a row, in order.
+    fn push_number(&mut self, number: u64) -> anyhow::Result<()> {
         if self.next_number != Some(number) {
             self.numbers.push(&[self.rows, number])?;
             self.number_runs += 1;
@@ -184,7 +139,7 @@ impl StoreWriter {
         Ok(())
     }
 
-    pub(crate) fn push_rows(&mut self, values: &RowValues) -> anyhow::Result<()> {
+    fn push_values(&mut self, values: &RowValues) -> anyhow::Result<()> {
         self.entities.push(&values.entities)?;
         self.labels.push(&values.labels)?;
         self.weights.push(&values.weights)?;
@@ -197,17 +152,72 @@ impl StoreWriter {
         }
         self.truth.push(&values.truth)?;
         self.counterfactual.push(&values.counterfactual)?;
-        if let Some(keys) = &values.keys {
-            let writer = match &mut self.keys {
-                Some(writer) => writer,
-                empty => empty.insert(parquet_writer(&self.dir.join("keys.parquet"), keys.schema())?),
-            };
-            writer.write(keys)?;
-        }
-        Ok(())
+        values.keys.as_ref().map_or(Ok(()), |keys| self.keys.push(keys))
     }
 
-    /// Closes every file and writes `meta.json`.
+    /// Appends what was learnt from the rows pushed last.
+    pub(crate) fn push_learnt(&mut self, records: &[u8]) -> anyhow::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.learnt.push(&[records.len() as u64])?;
+        self.learnt.push(records)
+    }
+
+    /// Gives what was learnt, a frame at a time.
+    ///
+    /// # Errors
+    /// It cannot be read; what `learn` answers.
+    pub(crate) fn learnt(&self, mut learn: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut read = || {
+            let mut file = BufReader::new(File::open(self.learnt.path())?);
+            let (mut left, mut frame) = (self.learnt.bytes(), Vec::new());
+            while left > 0 {
+                let mut length = [0; 8];
+                file.read_exact(&mut length)?;
+                let length = u64::from_le_bytes(length);
+                left = left.checked_sub(8).and_then(|l| l.checked_sub(length)).context("a frame is longer than its file")?;
+                frame.resize(usize::try_from(length)?, 0);
+                file.read_exact(&mut frame)?;
+                learn(&frame)?;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        read().with_context(|| format!("cannot read `{}`", self.learnt.path().display()))
+    }
+
+    /// Brings everything so far to the disk.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn save(&mut self) -> anyhow::Result<WriterState> {
+        let mut files = Lengths::new();
+        let own = [
+            &mut self.entities,
+            &mut self.labels,
+            &mut self.weights,
+            &mut self.aux,
+            &mut self.split,
+            &mut self.order,
+            &mut self.truth,
+            &mut self.counterfactual,
+            &mut self.numbers,
+            &mut self.learnt,
+        ];
+        for column in self.groups.iter_mut().flat_map(GroupWriter::columns).chain(own).chain(self.keys.column()) {
+            column.save(&mut files)?;
+        }
+        Ok(WriterState {
+            files,
+            rows: self.rows,
+            number_runs: self.number_runs,
+            next_number: self.next_number,
+            order_bytes: self.order_bytes,
+            bag_values: self.groups.iter().map(GroupWriter::bag_values).collect(),
+        })
+    }
+
+    /// Closes every file, writes `meta.json`, and removes what was there for going on alone.
     pub(crate) fn finish(
         self,
         fingerprint: &str,
@@ -223,11 +233,13 @@ impl StoreWriter {
         {
             column.close(&mut checksums)?;
         }
-        if let Some(keys) = self.keys {
-            keys.close()?;
+        let path = |name: &str| self.dir.join(name);
+        let (keys, values) =
+            rayon::join(|| self.keys.finish(&path("keys.parquet")), || write_dictionaries(&path("dictionaries.parquet"), dictionaries));
+        if keys? {
             seal(&self.dir, "keys.parquet", &mut checksums)?;
         }
-        write_dictionaries(&self.dir.join("dictionaries.parquet"), dictionaries)?;
+        values?;
         seal(&self.dir, "dictionaries.parquet", &mut checksums)?;
         let meta = Meta {
             format: FORMAT,
@@ -243,34 +255,13 @@ impl StoreWriter {
             checksums,
             layout: layout.clone(),
         };
-        let mut file = Column::create(&self.dir, "meta.json")?;
+        let mut file = Column::create(path("meta.json"))?;
         file.push(serde_json::to_string_pretty(&meta)?.as_bytes())?;
-        file.close(&mut Checksums::new())
-    }
-}
-
-/// A Parquet file with zstd.
-pub(crate) fn parquet_writer(path: &Path, schema: Arc<Schema>) -> anyhow::Result<ArrowWriter<File>> {
-    let file = File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?;
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-    Ok(ArrowWriter::try_new(file, schema, Some(properties))?)
-}
-
-fn write_dictionaries(path: &Path, dictionaries: &[Dictionary]) -> anyhow::Result<()> {
-    let fields = vec![Field::new("table", DataType::UInt32, false), Field::new("value", DataType::Utf8, false)];
-    let schema = Arc::new(Schema::new(fields));
-    let mut writer = parquet_writer(path, Arc::clone(&schema))?;
-    for (i, dictionary) in dictionaries.iter().enumerate() {
-        for part in dictionary.values().chunks(1 << 16) {
-            let (mut tables, mut values) = (UInt32Builder::new(), StringBuilder::new());
-            for value in part {
-                tables.append_value(u32::try_from(i)?);
-                values.append_value(value.to_string());
-            }
-            let columns: Vec<ArrayRef> = vec![Arc::new(tables.finish()), Arc::new(values.finish())];
-            writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
+        file.close(&mut Checksums::new())?;
+        drop(self.learnt);
+        for name in [SPOOL, LEARNT] {
+            std::fs::remove_file(path(name)).with_context(|| format!("cannot remove `{}`", path(name).display()))?;
         }
+        Ok(())
     }
-    writer.close()?;
-    Ok(())
 }

@@ -4,6 +4,7 @@ mod batches;
 mod entity_inputs;
 mod faults;
 mod features;
+mod resuming;
 mod shared;
 mod splits;
 mod stores;

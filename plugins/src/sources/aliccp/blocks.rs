@@ -110,6 +110,17 @@ impl Chunks {
         Ok(Self { path: path.to_owned(), input, blocks, parser: Arc::new(parser), pending: VecDeque::new(), done: false })
     }
 
+    /// Without the first blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn without(mut self, blocks: usize) -> anyhow::Result<Self> {
+        for _ in 0..blocks {
+            self.blocks.next()?;
+        }
+        Ok(self)
+    }
+
     /// Has blocks parsed ahead of the one asked for.
     fn start(&mut self) {
         // A worker that waited for other workers could wait for itself.

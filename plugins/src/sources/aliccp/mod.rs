@@ -184,6 +184,11 @@ impl Source for AliccpSource {
     }
 
     fn read(&self, input: usize, columns: &[String]) -> anyhow::Result<ChunkStream> {
+        self.read_after(input, columns, 0)
+    }
+
+    /// What is left out is cut into blocks, and not parsed.
+    fn read_after(&self, input: usize, columns: &[String], chunks: usize) -> anyhow::Result<ChunkStream> {
         let file = self.files.get(input).with_context(|| format!("no input {input}"))?;
         let all = self.schema()?;
         let wanted = columns.iter().map(|c| all.index_of(c)).collect::<Result<Vec<_>, _>>();
@@ -196,8 +201,8 @@ impl Source for AliccpSource {
         }
         let valid = if is_test(&file.path) { -1.0 } else { self.settings.valid };
         let parser = Parser::new(file.holds, self.settings.variant, Arc::new(Schema::new(fields)), part, valid);
-        let chunks = Box::new(Chunks::open(&file.path, input, parser, &self.read)?);
-        if with_truth { truth::join(chunks, &truth::beside(&file.path), &self.truth, wanted) } else { Ok(chunks) }
+        let rest = Box::new(Chunks::open(&file.path, input, parser, &self.read)?.without(chunks)?);
+        if with_truth { truth::join(rest, &truth::beside(&file.path), &self.truth, wanted) } else { Ok(rest) }
     }
 }
 
