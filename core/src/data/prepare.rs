@@ -5,7 +5,7 @@ use super::encoder::Encoder;
 use super::given::{Reading, plan};
 use super::infer::{Inferred, infer};
 use super::layout::Layout;
-use super::resolve::{claim, resolve};
+use super::resolve::{claim, resolve, truth_columns};
 use super::source::{Chunk, Input, SharedSource};
 use super::store::{FORMAT, Store, StoredInput};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -104,7 +104,7 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
 pub fn prepare(spec: &Spec, source: &SharedSource, graph: &Graph, options: &PrepareOptions<'_>) -> anyhow::Result<Prepared> {
     let inputs = source.inputs()?;
     let schema = source.schema()?;
-    let truth = source.truth();
+    let truth = truth_columns(spec, source.truth());
     let (layout, inferred) = if let Some(layout) = options.layout {
         check_columns(layout, &schema)?;
         (layout.clone(), Vec::new())
