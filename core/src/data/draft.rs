@@ -208,7 +208,7 @@ fn row_values(
             out.split_texts = (0..rows).map(|row| found.display(row)).collect();
         }
     }
-    truth(records, layout, &mut out)?;
+    truth(records, layout, at, faults, &mut out)?;
     if !layout.keys.is_empty() {
         out.keys = Some(keys(records, layout)?);
     }
@@ -232,16 +232,35 @@ fn weights(records: &RecordBatch, layout: &Layout, at: At<'_>, faults: &mut Faul
     Ok((0..records.num_rows()).map(&mut weight).collect())
 }
 
-fn truth(records: &RecordBatch, layout: &Layout, out: &mut RowValues) -> anyhow::Result<()> {
+fn truth(records: &RecordBatch, layout: &Layout, at: At<'_>, faults: &mut Faults, out: &mut RowValues) -> anyhow::Result<()> {
     let none = Missing::default();
     let (mut probabilities, mut outcomes) = (Vec::new(), Vec::new());
     for truth in &layout.truth {
         let p = cells(records, &truth.probability, Role::Number)?;
-        #[allow(clippy::cast_possible_truncation)]
-        let number = |row| p.number(row, &none).ok().flatten().map_or(f32::NAN, |n| n as f32);
-        probabilities.push((0..records.num_rows()).map(number).collect::<Vec<f32>>());
         let y = cells(records, &truth.outcome, Role::Text)?;
-        outcomes.push((0..records.num_rows()).map(|row| y.label(row).unwrap_or(0)).collect::<Vec<u8>>());
+        let mut broken = |found: &Cells, fault, column: &str, row| {
+            let text = found.display(row);
+            let describe = || if text.is_empty() { "an empty cell".into() } else { at.describe(&text) };
+            faults.add(fault, column, || at.place(row), describe);
+        };
+        let (mut of_p, mut of_y) = (Vec::with_capacity(records.num_rows()), Vec::with_capacity(records.num_rows()));
+        for row in 0..records.num_rows() {
+            #[allow(clippy::cast_possible_truncation)]
+            if let Some(p) = p.number(row, &none).ok().flatten().filter(|p| (0.0..=1.0).contains(p)) {
+                of_p.push(p as f32);
+            } else {
+                broken(&p, ("truth-cell", "a probability, 0 to 1", ""), &truth.probability, row);
+                of_p.push(0.0);
+            }
+            if let Some(y) = y.label(row) {
+                of_y.push(y);
+            } else {
+                broken(&y, ("truth-cell", "0 or 1", "it is what would have come of the row, reached or not"), &truth.outcome, row);
+                of_y.push(0);
+            }
+        }
+        probabilities.push(of_p);
+        outcomes.push(of_y);
     }
     out.truth = interleave(&probabilities, records.num_rows());
     out.counterfactual = interleave(&outcomes, records.num_rows());

@@ -6,7 +6,7 @@ use super::checkpoint::{Checkpoint, Identity, Kinship};
 use super::infer::{Inferred, infer};
 use super::layout::Layout;
 use super::passage::Passage;
-use super::resolve::{claim, resolve};
+use super::resolve::{claim, resolve, truth_columns};
 use super::source::{Input, SharedSource};
 use super::store::{FORMAT, Store};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -137,7 +137,7 @@ pub(super) fn prepare_every(
 ) -> anyhow::Result<Prepared> {
     let inputs = source.inputs()?;
     let schema = source.schema()?;
-    let truth = source.truth();
+    let truth = truth_columns(spec, source.truth());
     let (layout, inferred) = if let Some(layout) = options.layout {
         check_columns(layout, &schema)?;
         (layout.clone(), Vec::new())

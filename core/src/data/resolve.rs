@@ -6,9 +6,22 @@ use super::layout::{
 use super::source::TruthColumns;
 use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::spec::{Feature, FeatureKind, Spec, Split, TimePart, Vocabulary};
+use crate::spec::{Feature, FeatureKind, Spec, Split, TimePart, Truth, Vocabulary};
 use arrow::datatypes::{DataType, Schema};
 use hashbrown::{HashMap, HashSet};
+
+/// Columns with the truth: those that the spec names, else those of the source.
+pub(crate) fn truth_columns(spec: &Spec, source: Vec<TruthColumns>) -> Vec<TruthColumns> {
+    if spec.data.truth.is_empty() {
+        return source;
+    }
+    let of = |(stage, t): (&String, &Truth)| TruthColumns {
+        stage: stage.clone(),
+        probability: t.probability.clone(),
+        outcome: t.outcome.clone(),
+    };
+    spec.data.truth.iter().map(of).collect()
+}
 
 /// The columns that features may not take by a glob or by inference.
 pub(crate) fn reserved(spec: &Spec, truth: &[TruthColumns]) -> HashSet<String> {
@@ -167,13 +180,20 @@ impl Resolver<'_> {
             Split::Column { column, .. } if self.need(column, "`split.column`", "split.column") => SplitColumn::Order(column.clone()),
             _ => SplitColumn::None,
         };
-        let truth = truth
+        for (stage, columns) in &spec.data.truth {
+            for (column, key) in [(&columns.probability, "probability"), (&columns.outcome, "outcome")] {
+                let key = format!("data.truth.{stage}.{key}");
+                self.need(column, &format!("`{key}`"), &key);
+            }
+        }
+        let mut truth: Vec<TruthLayout> = truth
             .iter()
             .filter_map(|t| {
                 let stage = spec.stages.iter().position(|s| s.name == t.stage)?;
                 Some(TruthLayout { stage, probability: t.probability.clone(), outcome: t.outcome.clone() })
             })
             .collect();
+        truth.sort_by_key(|t| t.stage);
         let (groups, tables) = self.groups(claimed);
         Layout {
             groups,

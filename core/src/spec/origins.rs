@@ -212,6 +212,9 @@ impl Spec {
         c.leaf(&join(&data, "keys"), Value::try_from(&self.data.keys).ok());
         c.leaf(&join(&data, "weight"), self.data.weight.clone().map(Value::String));
         c.leaf(&join(&data, "orphan_labels"), Value::try_from(self.data.orphan_labels).ok());
+        for (stage, truth) in &self.data.truth {
+            c.section(&join(&join(&data, "truth"), stage), truth);
+        }
         c.component(&join(&data, "source"), Kind::Source, &self.data.source);
         let mut split = self.split.clone();
         if let Split::Files { valid, test } = &mut split {

@@ -114,3 +114,38 @@ fn truth_travels_with_its_stage() {
     assert_eq!(batch.truth, [vec![], vec![0.25, 0.5, 0.75]]);
     assert_eq!(batch.counterfactual, [vec![], vec![1, 0, 1]]);
 }
+
+/// A spec that names the truth's columns, children first.
+fn with_truth() -> Spec {
+    let mut spec = spec(vec![feature("all", "kind = 'id'\ncolumns = ['*']")]);
+    for (stage, p, y) in [("buy", "p", "y"), ("click", "q", "x")] {
+        spec.data.truth.insert(stage.into(), Truth { probability: p.into(), outcome: y.into() });
+    }
+    spec
+}
+
+#[test]
+fn truth_can_be_declared() {
+    let table = text("item,p,y,q,x,click,buy\na,0.25,1,0.5,0,0,0\nb,0.5,0,1,1,1,0");
+    let (_keep, dataset, _) = open(&with_truth(), &memory(vec![table]));
+    assert_eq!(dataset.fields().groups[0].singles.len(), 1, "no feature reads it");
+    let batch = dataset.batches(Part::Train, BatchPlan::sequential(NonZeroUsize::MIN.saturating_add(4))).next().unwrap().unwrap().0;
+    assert_eq!(batch.truth, [vec![0.5, 1.0], vec![0.25, 0.5]]);
+    assert_eq!(batch.counterfactual, [vec![0, 1], vec![1, 0]]);
+}
+
+#[test]
+fn declared_truth_that_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let says = |csv: &str, parts: &[&str]| {
+        let error = prepare_in(dir.path(), &with_truth(), &memory(vec![text(csv)])).unwrap_err();
+        let message: Vec<String> =
+            error.downcast::<Diagnostics>().unwrap().0.into_iter().map(|d| format!("{} {}", d.message, d.help.join(" "))).collect();
+        let message = message.join("\n");
+        for part in parts {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    };
+    says("item,p,y,q,x,click,buy\na,1.25,1,0.5,0,0,0\nb,,2,1,1,1,0", &["a probability, 0 to 1", "0 or 1", "log0.csv:2"]);
+    says("item,p,y,q,click,buy\na,1,1,0.5,0,0", &["`data.truth.click.outcome`: no column `x` in the data"]);
+}

@@ -49,6 +49,12 @@ fn roles(cx: &Cx<'_>, draft: &Draft) -> Vec<(String, &'static str, Option<Place>
         if let Some(column) = &data.weight {
             add(cx, column, "the row weight", "data.weight".into());
         }
+        for (stage, truth) in &data.truth {
+            let path = super::super::read::dotted("data.truth", stage);
+            for (column, key) in [(&truth.probability, "probability"), (&truth.outcome, "outcome")] {
+                add(cx, column, "a column of the truth", format!("{path}.{key}"));
+            }
+        }
     }
     if let Some(Split::Group { column, .. } | Split::Column { column, .. }) = &draft.split {
         add(cx, column, "the split's column", "split.column".into());

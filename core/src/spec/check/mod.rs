@@ -4,6 +4,7 @@ mod columns;
 mod graph;
 mod ranges;
 mod towers;
+mod truth;
 
 use super::decode::{Cx, Draft};
 pub use graph::topological;
@@ -14,6 +15,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     columns::check(cx, draft);
     ranges::check(cx, draft);
     towers::check(cx, draft);
+    truth::check(cx, draft);
     removals(cx);
 }
 

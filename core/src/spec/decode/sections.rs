@@ -57,7 +57,7 @@ pub fn data(cx: &mut Cx<'_>, table: &Table<'_>) -> Option<Data> {
     };
     let plain: Option<DataTable> = cx.decode("data", &inner, &span);
     let plain = plain?;
-    Some(Data { source: source?, keys: plain.keys, weight: plain.weight, orphan_labels: plain.orphan_labels })
+    Some(Data { source: source?, keys: plain.keys, weight: plain.weight, orphan_labels: plain.orphan_labels, truth: plain.truth })
 }
 
 /// A table with `kind` that is one of an enum's.

@@ -457,3 +457,12 @@ fn plugins_registered_twice() {
         &["error: two plugins are registered as tower `mlp`", "one at core/src/spec/tests/plugins.rs:", "in crate `esmm-funnel-core`"],
     );
 }
+
+#[test]
+fn truth_of_some_stages() {
+    let one = "probability = \"p\"\noutcome = \"y\"\n";
+    let text = bad(&format!("{FUNNEL}[data.truth.purchse]\n{one}[feature.a]\nkind = \"id\"\ncolumns = [\"p\"]\n"));
+    says(&text, &["[data.truth]: no stage `purchse`", "did you mean `purchase`?", "no truth of `click`, `purchase`"]);
+    says(&text, &["column `p` is the truth of stage `purchse`, so feature `a` cannot read it"]);
+    says(&bad(&format!("{FUNNEL}[data.truth.click]\nprobability = \"p\"\n")), &["`[data.truth.click]` has no `outcome`"]);
+}

@@ -3,6 +3,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 mod feature;
 mod tables;
@@ -160,6 +161,19 @@ pub struct Data {
     pub weight: Option<String>,
     /// What becomes of a 1 whose parent is 0.
     pub orphan_labels: OrphanLabels,
+    /// Columns with the truth, by stage: every stage's, or none.
+    pub truth: BTreeMap<String, Truth>,
+}
+
+/// `[data.truth.STAGE]`: the truth that only generated data has. No feature takes these columns by a glob, and nothing is trained on them:
+/// they give the metrics of the space `entire`, and `best`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Truth {
+    /// Column with the true conditional probability of the stage, for every row.
+    pub probability: String,
+    /// Column with the outcome, 0 or 1, that the row would have had if its parent had been reached.
+    pub outcome: String,
 }
 
 /// A bound of a split: a number, a date or a string, compared with the column's values.

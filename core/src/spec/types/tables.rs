@@ -1,9 +1,10 @@
 //! Sections as they are written, where that differs from what they decode to: components are chosen by name, and what is left out has a
 //! default that depends on its surroundings.
 
-use super::{After, InitBias, InitBiasName, OrphanLabels, StageFeatures};
+use super::{After, InitBias, InitBiasName, OrphanLabels, StageFeatures, Truth};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Stands for a component in the JSON Schema; components are decoded on their own, by the plugin they name.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -78,4 +79,6 @@ pub struct DataTable {
     pub weight: Option<String>,
     /// What becomes of a 1 whose parent is 0.
     pub orphan_labels: OrphanLabels,
+    /// `[data.truth.STAGE]`: columns with the truth, for generated data in files; every stage, or none.
+    pub truth: BTreeMap<String, Truth>,
 }
