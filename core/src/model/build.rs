@@ -6,6 +6,7 @@ use crate::data::Fields;
 use crate::device::Device;
 use crate::embedding::{Columns, Tables};
 use crate::graph::{Composition, Graph};
+use crate::kernel::Pool;
 use crate::plugin::module::seeded;
 use crate::plugin::registry::{self, Kind};
 use crate::plugin::tower::DynTower;
@@ -114,6 +115,8 @@ impl Model {
             Some(start) => initial_extra_bias(start, rates[p.stage]),
         });
         Ok(Self {
+            plain: super::plain::is_plain(&*encoder, &towers, device),
+            workspaces: Pool::default(),
             biases: biases.collect(),
             levels: levels(&graph, &towers),
             objective_parameters: objective.parameters(&graph).into_iter().map(|(_, start)| start).collect(),

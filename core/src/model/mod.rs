@@ -3,6 +3,7 @@
 mod build;
 mod inputs;
 mod persist;
+mod plain;
 mod score;
 mod step;
 
@@ -14,6 +15,7 @@ use crate::data::Fields;
 use crate::device::{Bk, Device};
 use crate::embedding::Tables;
 use crate::graph::Graph;
+use crate::kernel::Pool;
 use crate::plugin::Needs;
 use crate::plugin::encoder::DynEncoder;
 use crate::plugin::objective::Objective;
@@ -43,6 +45,9 @@ pub struct Model {
     levels: Vec<Vec<usize>>,
     /// Where the networks compute, without autodiff.
     device: Device,
+    /// Whether all towers are plain perceptrons on the embedded input, and the CPU computes: then `kernel` runs them.
+    plain: bool,
+    workspaces: Pool,
 }
 
 /// Tables, and whom they serve.

@@ -2,6 +2,7 @@
 
 use super::Model;
 use crate::data::Batch;
+use crate::kernel::Perceptron;
 use crate::plugin::encoder::DynEncoder;
 use crate::plugin::tower::DynTower;
 use anyhow::Result;
@@ -12,6 +13,8 @@ pub struct ScoreModel<'a> {
     encoder: Box<dyn DynEncoder>,
     /// Of the stages; extra heads do not score.
     towers: Vec<Box<dyn DynTower>>,
+    /// Their weights, where `kernel` runs them.
+    plain: Option<Vec<Perceptron>>,
 }
 
 impl Model {
@@ -19,7 +22,7 @@ impl Model {
     #[must_use]
     pub fn scorer(&self) -> ScoreModel<'_> {
         let towers = self.towers[..self.graph.len()].iter().map(|t| t.network.inner()).collect();
-        ScoreModel { model: self, encoder: self.encoder.inner(), towers }
+        ScoreModel { model: self, encoder: self.encoder.inner(), towers, plain: self.perceptrons(self.graph.len()) }
     }
 }
 
@@ -36,6 +39,9 @@ impl ScoreModel<'_> {
     /// A tower that gives another number of logits than rows.
     pub fn logits(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
         let model = self.model;
+        if let Some(perceptrons) = &self.plain {
+            return Ok(model.plain_logits(perceptrons, batch));
+        }
         let embedded = model.embed(batch, self.towers.len());
         let encoded = self.encoder.forward(&model.per_stage(&embedded));
         let towers = model.towers.iter().zip(&encoded);

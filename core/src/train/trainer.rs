@@ -119,6 +119,7 @@ impl Trainer {
             self.plan.segment_sum(&dx, &widths, dim, &mut sums);
             set.tables.update(&self.plan, &sums, &rule);
         }
+        self.model.recycle(g.inputs);
         Ok(StepReport { terms: g.terms, readings: g.readings, logits: g.logits })
     }
 
