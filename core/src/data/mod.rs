@@ -31,6 +31,7 @@ pub mod layout;
 mod leakage;
 mod left_out;
 mod lint;
+mod order;
 mod orphan;
 mod persist;
 mod prepare;
@@ -45,7 +46,7 @@ pub mod store;
 mod time;
 
 pub use batch::*;
-pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};
+pub use dataset::{BatchPlan, Batches, ByEntity, Dataset, Order, Position};
 pub use dictionary::Dictionary;
 pub use id::{IdRef, IdValue};
 pub use infer::{Decision, Inferred};

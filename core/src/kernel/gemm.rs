@@ -86,9 +86,7 @@ mod tests {
             );
             for add in [false, true] {
                 let start = if add { 3.0 } else { f32::NAN };
-                for (a, b) in
-                    [(View::new(&a, m, k), View::new(&b, k, n)), (View::new(&at, k, m).t(), View::new(&bt, n, k).t())]
-                {
+                for (a, b) in [(View::new(&a, m, k), View::new(&b, k, n)), (View::new(&at, k, m).t(), View::new(&bt, n, k).t())] {
                     let mut out = vec![start; m * n];
                     multiply(&mut out, add, a, b);
                     for (i, found) in out.iter().enumerate() {

@@ -148,14 +148,7 @@ pub(crate) fn forward(rows: &Rows<'_>, workspace: &mut Workspace) -> Vec<Vec<f32
     logits
 }
 
-fn forward_chunk(
-    rows: &Rows<'_>,
-    tower: usize,
-    range: Range<usize>,
-    shared: &[Vec<f32>],
-    layers: &mut [&mut [f32]],
-    logits: &mut [f32],
-) {
+fn forward_chunk(rows: &Rows<'_>, tower: usize, range: Range<usize>, shared: &[Vec<f32>], layers: &mut [&mut [f32]], logits: &mut [f32]) {
     let perceptron = rows.towers[tower].0;
     let Some((h, _)) = layers.split_first_mut() else { return };
     let first = &perceptron.hidden[0];

@@ -8,6 +8,7 @@ mod score;
 mod step;
 
 pub use build::ModelPlan;
+pub(crate) use plain::{on_host, registered};
 pub use score::ScoreModel;
 pub use step::{Gradients, StepInput, TermValue};
 

@@ -33,7 +33,8 @@ fn layer(linear: &Linear<Bk>) -> Option<Layer> {
     Some(Layer { weight: values(linear.weight.val().into_data())?, bias, outputs })
 }
 
-fn on_host(plain: &PlainPerceptron<'_>) -> Option<Perceptron> {
+/// Copies of its weights.
+pub(crate) fn on_host(plain: &PlainPerceptron<'_>) -> Option<Perceptron> {
     Some(Perceptron { hidden: plain.hidden.iter().map(|l| layer(l)).collect::<Option<_>>()?, head: layer(plain.head)? })
 }
 
@@ -71,7 +72,8 @@ impl Model {
         let dz: Vec<Vec<f32>> = dz.into_iter().map(host).collect::<Result<_>>()?;
         let found = kernel::backward(&rows, &dz, &mut workspace);
         let parameters = self.towers.iter().zip(found.parameters);
-        let towers = parameters.map(|(tower, found)| self.registered(tower, found)).collect::<Result<_>>()?;
+        let register = |(tower, found): (&StageTower, _)| tower.network.perceptron().map(|plain| registered(&plain, found, &self.device));
+        let towers = parameters.map(register).collect::<Option<_>>().context("a tower is no perceptron any more")?;
         let mut of_set = found.inputs.into_iter();
         let inputs = self.embeddings.iter().map(|set| {
             let mut parts = of_set.next().unwrap_or_default().into_iter();
@@ -134,21 +136,20 @@ impl Model {
         let n = values.len();
         Tensor::from_data(TensorData::new(values, [n]), &self.device)
     }
+}
 
-    /// A tower's gradients, under its parameters' names.
-    fn registered(&self, tower: &StageTower, found: Vec<[Vec<f32>; 2]>) -> Result<GradientsParams> {
-        let plain = tower.network.perceptron().context("a tower is no perceptron any more")?;
-        let mut gradients = GradientsParams::new();
-        for (linear, [weight, bias]) in plain.hidden.iter().copied().chain([plain.head]).zip(found) {
-            let shape = linear.weight.val().dims();
-            let weight = Tensor::<Bk, 2>::from_data(TensorData::new(weight, shape), &self.device);
-            gradients.register::<Bk, 2>(linear.weight.id, weight);
-            if let Some(own) = &linear.bias {
-                gradients.register::<Bk, 1>(own.id, self.vector(bias));
-            }
+/// Gradients of a perceptron's parameters, each layer's weight and bias, as its optimiser takes them.
+pub(crate) fn registered(plain: &PlainPerceptron<'_>, found: Vec<[Vec<f32>; 2]>, device: &Device) -> GradientsParams {
+    let mut gradients = GradientsParams::new();
+    for (linear, [weight, bias]) in plain.hidden.iter().copied().chain([plain.head]).zip(found) {
+        let shape = linear.weight.val().dims();
+        gradients.register::<Bk, 2>(linear.weight.id, Tensor::from_data(TensorData::new(weight, shape), device));
+        if let Some(own) = &linear.bias {
+            let n = bias.len();
+            gradients.register::<Bk, 1>(own.id, Tensor::from_data(TensorData::new(bias, [n]), device));
         }
-        Ok(gradients)
     }
+    gradients
 }
 
 fn give_back(buffers: Embedded, workspace: &mut Workspace) {
