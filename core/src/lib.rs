@@ -10,6 +10,7 @@
 //! | [`data`] | sources → columnar store → batches of (entities, rows) | no |
 //! | [`graph`] | stages, paths, labels, composition in log space on the host | no |
 //! | [`embedding`] | sparse tables on the host: plan, gather, segment sum, row-wise update | no |
+//! | `kernel` | perceptrons on the host without tensors: what most of training and scoring is | no |
 //! | [`optim`] | update rules, for table rows and dense parameters alike | yes |
 //! | [`model`] | embeddings + encoder + towers; forward, and backward of a batch | yes |
 //! | [`train`] | one step, the loop, a whole run, and what watches it | no |
@@ -48,6 +49,7 @@ pub mod diagnostic;
 pub mod embedding;
 pub mod export;
 pub mod graph;
+mod kernel;
 pub mod metrics;
 pub mod model;
 pub mod onnx;

@@ -3,10 +3,10 @@
 use super::batch::{Batch, Fields};
 use super::build::{Builder, Mask, rows_of};
 use super::lint::{self, LintReport, PartCounts};
+use super::order::{self, Pieces};
 use super::orphan::Labels;
 use super::prepare::Prepared;
 use super::preprocess::Preprocessor;
-use super::shuffle::Shuffle;
 use super::split::{self, Part};
 use super::store::Store;
 use crate::graph::Graph;
@@ -16,8 +16,8 @@ use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Batches built ahead of the one in use.
@@ -34,7 +34,18 @@ pub enum Order {
         seed: u64,
         /// Epoch, from 0.
         epoch: u64,
+        /// In pieces of one entity's rows; `None`: row by row.
+        by: Option<ByEntity>,
     },
+}
+
+/// How rows are shuffled by the entities they belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByEntity {
+    /// The entities' group, at least 1.
+    pub group: usize,
+    /// Rows of a piece, at most.
+    pub rows: NonZeroUsize,
 }
 
 /// Where the rows of one pass go on: how many places of the order are behind. Valid for the same data, split, seed and epoch.
@@ -68,6 +79,8 @@ pub(super) struct Inner {
     pub(super) parts: Vec<u8>,
     pub(super) labels: Labels,
     counts: [PartCounts; 3],
+    /// Those of the last pass that was shuffled by an entity: all passes of a run are cut alike.
+    pieces: Mutex<Option<(Part, ByEntity, Arc<Pieces>)>>,
 }
 
 /// Rows in parts. Cheap to clone.
@@ -137,7 +150,7 @@ impl Dataset {
         };
         let rows_of = rows_of(&store, &preprocessor);
         let counts = report.parts.clone();
-        Ok((Self { inner: Arc::new(Inner { store, preprocessor, rows_of, parts, labels, counts }) }, report))
+        Ok((Self { inner: Arc::new(Inner { store, preprocessor, rows_of, parts, labels, counts, pieces: Mutex::default() }) }, report))
     }
 
     /// Groups, fields and tables, as a model sees them.
@@ -207,10 +220,22 @@ impl Dataset {
 }
 
 impl Inner {
+    fn pieces(&self, part: Part, by: ByEntity) -> Arc<Pieces> {
+        let mut kept = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((p, b, pieces)) if *p == part && *b == by => Arc::clone(pieces),
+            _ => {
+                let pieces = Arc::new(Pieces::of(&self.store, &self.parts, part, by.group, by.rows.get()));
+                *kept = Some((part, by, Arc::clone(&pieces)));
+                pieces
+            }
+        }
+    }
+
     fn send(&self, part: Part, plan: BatchPlan, to: &SyncSender<(Batch, Position)>) {
         let (seed, epoch) = match plan.order {
             Order::Sequential => (0, 0),
-            Order::Shuffled { seed, epoch } => (seed, epoch),
+            Order::Shuffled { seed, epoch, .. } => (seed, epoch),
         };
         let builder = Builder {
             store: &self.store,
@@ -219,17 +244,16 @@ impl Inner {
             labels: &self.labels,
             mask: Mask::new(plan.oov_rate, seed, epoch),
         };
-        let total = self.parts.len() as u64;
-        let shuffle = matches!(plan.order, Order::Shuffled { .. }).then(|| Shuffle::new(total, seed, epoch));
-        let mut rows: Vec<u32> = Vec::with_capacity(plan.batch_rows.get());
-        for at in plan.start..total {
-            let row = shuffle.map_or(at, |s| s.get(at));
-            #[allow(clippy::cast_possible_truncation)]
-            if self.parts[row as usize] == part.code() {
-                rows.push(row as u32);
-            }
+        let pieces = match plan.order {
+            Order::Shuffled { by: Some(by), .. } => Some(self.pieces(part, by)),
+            _ => None,
+        };
+        let (mut rows, mut position) = (Vec::with_capacity(plan.batch_rows.get()), plan.start);
+        for (row, after) in order::rows(&self.parts, part, plan.order, pieces.as_deref(), plan.start) {
+            rows.push(row);
+            position = after;
             if rows.len() == plan.batch_rows.get() {
-                if to.send((builder.build(&rows), at + 1)).is_err() {
+                if to.send((builder.build(&rows), position)).is_err() {
                     return;
                 }
                 rows.clear();
@@ -237,7 +261,7 @@ impl Inner {
         }
         if !rows.is_empty() {
             // Nobody listening is no fault.
-            drop(to.send((builder.build(&rows), total)));
+            drop(to.send((builder.build(&rows), position)));
         }
     }
 }

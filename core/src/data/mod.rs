@@ -37,6 +37,7 @@ pub mod layout;
 mod leakage;
 mod left_out;
 mod lint;
+mod order;
 mod orphan;
 mod passage;
 mod permute;
@@ -56,7 +57,7 @@ mod writing;
 
 pub use batch::*;
 pub use clusters::Clusters;
-pub use dataset::{BatchPlan, Batches, Dataset, Order, Position};
+pub use dataset::{BatchPlan, Batches, ByEntity, Dataset, Order, Position};
 pub use dictionary::Dictionary;
 pub(crate) use faults::place;
 pub use field::{FieldColumns, FieldFacts};

@@ -24,11 +24,17 @@ impl Columns {
 /// The input of one group, `[N, W]` row-major: single fields, pooled bags, numbers.
 #[must_use]
 pub fn gather(tables: &Tables, columns: Columns, fields: &GroupFields, members: &GroupBatch) -> Vec<f32> {
+    let mut x = vec![0.0f32; members.size * columns.width(fields)];
+    gather_into(&mut x, tables, columns, fields, members);
+    x
+}
+
+/// As [`gather`], into `x`, `[N, W]`, whatever it holds.
+pub fn gather_into(x: &mut [f32], tables: &Tables, columns: Columns, fields: &GroupFields, members: &GroupBatch) {
     const MEMBERS: usize = 128;
     let (f, k, dim, width) = (fields.singles.len(), fields.numbers.len(), tables.dim(), columns.width(fields));
-    let mut x = vec![0.0f32; members.size * width];
     if width == 0 {
-        return x;
+        return;
     }
     let first: Vec<usize> = fields.singles.iter().map(|s| tables.first_row(s.table)).collect();
     x.par_chunks_mut(MEMBERS * width).enumerate().for_each(|(chunk, x)| {
@@ -41,6 +47,7 @@ pub fn gather(tables: &Tables, columns: Columns, fields: &GroupFields, members: 
                 let range = bag.offsets[member] as usize..bag.offsets[member + 1] as usize;
                 let scale = bag_scale(shape.pooling, bag.weights.get(range.clone()), range.len());
                 let (out, first) = (&mut x[(f + b) * dim..][..dim], tables.first_row(shape.field.table));
+                out.fill(0.0);
                 for at in range {
                     let weight = scale * bag.weights.get(at).copied().unwrap_or(1.0);
                     for (o, w) in out.iter_mut().zip(tables.row(first + bag.rows[at] as usize)) {
@@ -53,7 +60,6 @@ pub fn gather(tables: &Tables, columns: Columns, fields: &GroupFields, members: 
             }
         }
     });
-    x
 }
 
 /// Rows of one table, one after the other: `[rows, dim]` row-major.

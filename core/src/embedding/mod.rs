@@ -8,6 +8,6 @@ mod gather;
 mod plan;
 mod table;
 
-pub use gather::{Columns, gather, gather_values};
+pub use gather::{Columns, gather, gather_into, gather_values};
 pub use plan::Plan;
 pub use table::Tables;

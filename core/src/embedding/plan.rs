@@ -3,6 +3,7 @@
 use super::Tables;
 use crate::data::{Batch, Fields};
 use crate::spec::Pooling;
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// One use of a table row: its vector was added to field `field` of `x[member]`, times `weight`, in the input of a group; or was a value
@@ -120,7 +121,7 @@ impl Plan {
     pub fn segment_sum(&self, dx: &[&[f32]], widths: &[usize], dim: usize, out: &mut Vec<f32>) {
         out.clear();
         out.resize(self.unique.len() * dim, 0.0);
-        out.par_chunks_mut(dim * 128).enumerate().for_each(|(chunk, out)| {
+        let sum = |chunk: usize, out: &mut [f32]| {
             for (i, out) in out.chunks_exact_mut(dim).enumerate() {
                 let slot = chunk * 128 + i;
                 for u in &self.uses[self.starts[slot] as usize..self.starts[slot + 1] as usize] {
@@ -132,7 +133,8 @@ impl Plan {
                     }
                 }
             }
-        });
+        };
+        out.par_chunks_mut(dim * 128).enumerate().for_each(|(chunk, out)| Arch::new().dispatch(|| sum(chunk, out)));
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::Plan;
 use crate::data::TableShape;
-use crate::optim::{Rule, initial_moment, moments};
+use crate::optim::{Rule, initial_moment, state_len};
 use crate::random::mix;
 use crate::spec::Optimizer;
+use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -15,9 +16,9 @@ pub struct Tables {
     dim: usize,
     /// `[rows, dim]`.
     weights: Vec<f32>,
-    /// `[rows, moments · dim]`; empty when the tables are only read.
+    /// `[rows, state_width]`; empty when the tables are only read.
     state: Vec<f32>,
-    moments: usize,
+    state_width: usize,
     ranges: Vec<(String, Range<usize>)>,
 }
 
@@ -48,14 +49,14 @@ impl Tables {
                 (t.name.clone(), range)
             })
             .collect();
-        Self { dim, weights: vec![0.0; first * dim], state: Vec::new(), moments: 0, ranges }
+        Self { dim, weights: vec![0.0; first * dim], state: Vec::new(), state_width: 0, ranges }
     }
 
     /// Allocates the state that `optimizer` needs, unless it is there.
     pub fn prepare(&mut self, optimizer: &Optimizer) {
-        self.moments = moments(optimizer);
-        if self.state.len() != self.weights.len() * self.moments {
-            self.state = vec![initial_moment(optimizer); self.weights.len() * self.moments];
+        self.state_width = state_len(optimizer, self.dim);
+        if self.state.len() != self.rows() * self.state_width {
+            self.state = vec![initial_moment(optimizer); self.rows() * self.state_width];
         }
     }
 
@@ -87,14 +88,14 @@ impl Tables {
     pub fn named_weights_mut(&mut self) -> impl Iterator<Item = (&str, &mut [f32])> {
         split(&self.ranges, &mut self.weights, self.dim)
     }
-    /// Each table's name and state, `[rows, moments · dim]`.
+    /// Each table's name and state, `[rows, state width]`.
     pub fn named_state(&self) -> impl Iterator<Item = (&str, &[f32])> {
-        let width = self.dim * self.moments;
+        let width = self.state_width;
         self.ranges.iter().map(move |(name, r)| (name.as_str(), &self.state[r.start * width..r.end * width]))
     }
     /// Each table's name and state, to be loaded into.
     pub fn named_state_mut(&mut self) -> impl Iterator<Item = (&str, &mut [f32])> {
-        split(&self.ranges, &mut self.state, self.dim * self.moments)
+        split(&self.ranges, &mut self.state, self.state_width)
     }
 
     /// Moves the plan's rows against their `gradient`, `[unique, dim]`, in parallel.
@@ -102,7 +103,7 @@ impl Tables {
     /// The rows are ascending, so the arrays are cut between them and every thread owns its piece.
     pub fn update(&mut self, plan: &Plan, gradient: &[f32], rule: &Rule) {
         const ROWS: usize = 512;
-        let (dim, width) = (self.dim, self.dim * self.moments);
+        let (dim, width) = (self.dim, self.state_width);
         let (mut weights, mut state, mut first) = (self.weights.as_mut_slice(), self.state.as_mut_slice(), 0usize);
         let mut pieces = Vec::with_capacity(plan.unique().len() / ROWS + 1);
         for (rows, gradient) in plan.unique().chunks(ROWS).zip(gradient.chunks(ROWS * dim)) {
@@ -115,10 +116,12 @@ impl Tables {
             first = end;
         }
         pieces.into_par_iter().for_each(|(first, rows, gradient, weights, state)| {
-            for (row, gradient) in rows.iter().zip(gradient.chunks_exact(dim)) {
-                let at = *row as usize - first;
-                rule.apply(&mut weights[at * dim..][..dim], gradient, &mut state[at * width..][..width], 1.0);
-            }
+            Arch::new().dispatch(|| {
+                for (row, gradient) in rows.iter().zip(gradient.chunks_exact(dim)) {
+                    let at = *row as usize - first;
+                    rule.apply(&mut weights[at * dim..][..dim], gradient, &mut state[at * width..][..width], 1.0);
+                }
+            });
         });
     }
 }

@@ -50,21 +50,21 @@ pub(super) fn auc_by(scores: &[f64], labels: &[u8], weight: impl Fn(usize) -> f6
     if scores.iter().any(|s| s.is_nan()) {
         return Err(Undefined::NotANumber);
     }
-    let mut order: Vec<u32> = (0..u32::try_from(scores.len()).unwrap_or(u32::MAX)).collect();
-    let by_score = |a: &u32, b: &u32| scores[*a as usize].total_cmp(&scores[*b as usize]).then(a.cmp(b));
+    // The keys stand beside their rows: sorting looks nothing up. Equal scores stay in order of the rows, so that weights are summed alike.
+    let mut order: Vec<(u64, u32)> = scores.iter().zip(0..).map(|(s, row)| (ascending(*s), row)).collect();
     if order.len() > 1 << 14 {
-        order.par_sort_unstable_by(by_score);
+        order.par_sort_unstable();
     } else {
-        order.sort_unstable_by(by_score);
+        order.sort_unstable();
     }
     // Ascending: each tie block of positives beats all negatives below it and half of those in it.
     let (mut below, mut pairs, mut positives) = (0.0f64, 0.0f64, 0.0f64);
     let mut at = 0;
     while at < order.len() {
-        let score = scores[order[at] as usize];
+        let score = order[at].0;
         let (mut pos, mut neg) = (0.0, 0.0);
-        while at < order.len() && scores[order[at] as usize] == score {
-            let row = order[at] as usize;
+        while at < order.len() && order[at].0 == score {
+            let row = order[at].1 as usize;
             if labels[row] != 0 {
                 pos += weight(row);
             } else {
@@ -83,6 +83,13 @@ pub(super) fn auc_by(scores: &[f64], labels: &[u8], weight: impl Fn(usize) -> f6
         return Err(Undefined::NoNegatives);
     }
     Ok(pairs / (positives * below))
+}
+
+/// A key that is in the order of the numbers, equal for equal numbers; not for NaN.
+fn ascending(x: f64) -> u64 {
+    // -0 and 0 are equal.
+    let bits = (x + 0.0).to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
 /// Sums of weights: of all rows, and of positives.

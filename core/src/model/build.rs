@@ -6,6 +6,7 @@ use crate::data::Fields;
 use crate::device::Device;
 use crate::embedding::{Columns, Tables};
 use crate::graph::{Composition, Graph};
+use crate::kernel::Pool;
 use crate::plugin::module::seeded;
 use crate::plugin::registry::{self, Kind};
 use crate::plugin::tower::DynTower;
@@ -38,10 +39,12 @@ impl ModelPlan {
         let parts = towers(spec, &graph, &*objective(spec, &graph)?)?;
         let own: Vec<usize> = parts.iter().map(|t| t.needs.own_dim).filter(|d| *d > 0).collect();
         let table_bytes = rows * (copies * dim + own.iter().sum::<usize>()) * size_of::<f32>();
+        let state_of = |dim: usize| crate::optim::state_len(&spec.embedding.optimizer, dim);
+        let state = copies * state_of(dim) + own.iter().map(|d| state_of(*d)).sum::<usize>();
         Ok(Self {
             table_rows: rows * (copies + own.len()),
             table_bytes,
-            state_bytes: table_bytes * crate::optim::moments(&spec.embedding.optimizer),
+            state_bytes: state * rows * size_of::<f32>(),
             width: part_shapes(fields, Columns { dim, numbers: true }).iter().map(PartShape::width).sum(),
         })
     }
@@ -114,6 +117,8 @@ impl Model {
             Some(start) => initial_extra_bias(start, rates[p.stage]),
         });
         Ok(Self {
+            plain: super::plain::is_plain(&*encoder, &towers, device),
+            workspaces: Pool::default(),
             biases: biases.collect(),
             levels: levels(&graph, &towers),
             objective_parameters: objective.parameters(&graph).into_iter().map(|(_, start)| start).collect(),

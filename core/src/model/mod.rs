@@ -4,11 +4,13 @@ mod build;
 mod inputs;
 mod onnx;
 mod persist;
+mod plain;
 mod score;
 mod step;
 
 pub use build::ModelPlan;
 pub use onnx::GroupValues;
+pub(crate) use plain::{on_host, registered};
 pub use score::{ScoreModel, ScoreNetworks};
 pub use step::{Gradients, StepInput, TermValue};
 
@@ -16,6 +18,7 @@ use crate::data::Fields;
 use crate::device::{Bk, Device};
 use crate::embedding::Tables;
 use crate::graph::Graph;
+use crate::kernel::Pool;
 use crate::plugin::Needs;
 use crate::plugin::encoder::DynEncoder;
 use crate::plugin::objective::Objective;
@@ -45,6 +48,9 @@ pub struct Model {
     levels: Vec<Vec<usize>>,
     /// Where the networks compute, without autodiff.
     device: Device,
+    /// Whether all towers are plain perceptrons on the embedded input, and the CPU computes: then `kernel` runs them.
+    plain: bool,
+    workspaces: Pool,
 }
 
 /// Tables, and whom they serve.

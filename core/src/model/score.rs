@@ -2,6 +2,7 @@
 
 use super::Model;
 use crate::data::Batch;
+use crate::kernel::Perceptron;
 use crate::plugin::encoder::DynEncoder;
 use crate::plugin::tower::DynTower;
 use anyhow::Result;
@@ -11,6 +12,8 @@ pub struct ScoreNetworks {
     encoder: Box<dyn DynEncoder>,
     /// Of the stages; extra heads do not score.
     towers: Vec<Box<dyn DynTower>>,
+    /// Their weights, where `kernel` runs them.
+    plain: Option<Vec<Perceptron>>,
 }
 
 /// A view of a model that scores.
@@ -24,7 +27,7 @@ impl Model {
     #[must_use]
     pub fn networks(&self) -> ScoreNetworks {
         let towers = self.towers[..self.graph.len()].iter().map(|t| t.network.inner()).collect();
-        ScoreNetworks { encoder: self.encoder.inner(), towers }
+        ScoreNetworks { encoder: self.encoder.inner(), towers, plain: self.perceptrons(self.graph.len()) }
     }
 
     /// A view that scores, on the parameters as they are now.
@@ -38,6 +41,9 @@ impl Model {
     /// # Errors
     /// A tower that gives another number of logits than rows.
     pub fn logits(&self, networks: &ScoreNetworks, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+        if let Some(perceptrons) = &networks.plain {
+            return Ok(self.plain_logits(perceptrons, batch));
+        }
         let embedded = self.embed(batch, networks.towers.len());
         let encoded = networks.encoder.forward(&self.per_stage(&embedded));
         let towers = self.towers.iter().zip(&encoded);

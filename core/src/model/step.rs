@@ -4,6 +4,8 @@
 //! (cut at the logits) → the head. Backward goes the other way: the head gives each tower its `dz`, each tower gives its input's gradient,
 //! their sum goes through the encoder, and what arrives at the embedded input goes to the tables. A tower that reads another's hidden layer
 //! reads a cut of it, and goes back before it.
+//!
+//! Where all towers are plain perceptrons, [`super::plain`] takes their place, and that of encoder and graphs.
 
 use super::{Model, StageTower, TableSet};
 use crate::data::Batch;
@@ -65,13 +67,13 @@ pub struct Gradients {
 }
 
 /// What the head's backward pass gives.
-struct HeadGradients {
-    terms: Vec<TermValue>,
-    readings: Vec<TermValue>,
-    logits: Vec<Vec<f32>>,
+pub(super) struct HeadGradients {
+    pub terms: Vec<TermValue>,
+    pub readings: Vec<TermValue>,
+    pub logits: Vec<Vec<f32>>,
     /// Per tower `[B]`.
-    dz: Vec<Tensor<Bk, 1>>,
-    objective_parameters: Vec<f32>,
+    pub dz: Vec<Tensor<Bk, 1>>,
+    pub objective_parameters: Vec<f32>,
 }
 
 /// What a tower's backward pass gives, besides its parameters': gradients of what it read.
@@ -93,7 +95,7 @@ fn vector(values: Vec<f32>, model: &Model) -> Tensor<Bk, 1> {
 fn flags(values: &[impl Copy + Into<f32>], model: &Model) -> Tensor<Bk, 1> {
     vector(values.iter().map(|y| (*y).into()).collect(), model)
 }
-fn host<const D: usize>(t: Tensor<Bk, D>) -> Result<Vec<f32>> {
+pub(super) fn host<const D: usize>(t: Tensor<Bk, D>) -> Result<Vec<f32>> {
     t.into_data().into_vec::<f32>().map_err(|e| anyhow!("reading a gradient back: {e:?}"))
 }
 /// `Σ output · gradient`, whose backward pass sends `gradient` into `output`'s graph.
@@ -128,6 +130,9 @@ impl Model {
     /// # Errors
     /// A network whose output has the wrong shape.
     pub fn gradients(&self, input: &StepInput<'_>, noise: Noise) -> Result<Gradients> {
+        if self.plain {
+            return self.plain_gradients(input, noise);
+        }
         // Encoder graph; an identity is left out of it.
         let embedded = self.embed(input.batch, self.towers.len());
         let identity = self.encoder.is_identity();
@@ -152,7 +157,8 @@ impl Model {
         let networks: Vec<&dyn DynTower> = self.towers.iter().map(|t| &*t.network).collect();
         let outputs = self.run_towers(&networks, &mut inputs, input.batch.size, |hidden| cut(hidden.inner()), Tensor::from_inner)?;
 
-        let head = self.head(input, &outputs, noise)?;
+        let logits = outputs.iter().map(|o| o.logit.clone().inner()).collect();
+        let head = self.head(input, logits, noise)?;
         let biases = head.dz.iter().map(|d| d.clone().sum().into_scalar()).collect();
         let (towers, back) = self.back_through_towers(outputs, head.dz, &inputs)?;
 
@@ -186,10 +192,9 @@ impl Model {
         Ok(Gradients { terms, readings, logits, encoder, towers, biases, objective_parameters, inputs })
     }
 
-    /// Head graph: the loss, and its gradient by every tower's logits.
-    fn head(&self, input: &StepInput<'_>, outputs: &[StageOutput], noise: Noise) -> Result<HeadGradients> {
-        let heads: Vec<Tensor<Bk, 1>> =
-            outputs.iter().zip(&self.biases).map(|(o, bias)| cut(o.logit.clone().inner().add_scalar(*bias))).collect();
+    /// Head graph: the loss, and its gradient by every tower's logits, `[B]` each and on the inner device, before their biases are added.
+    pub(super) fn head(&self, input: &StepInput<'_>, logits: Vec<Tensor<Bk, 1>>, noise: Noise) -> Result<HeadGradients> {
+        let heads: Vec<Tensor<Bk, 1>> = logits.into_iter().zip(&self.biases).map(|(z, bias)| cut(z.add_scalar(*bias))).collect();
         let parameters: Vec<Tensor<Bk, 1>> = self.objective_parameters.iter().map(|p| vector(vec![*p], self).require_grad()).collect();
         let reached: Vec<_> = input.flags.reached.iter().map(|r| flags(r, self)).collect();
         let in_space: Vec<_> =

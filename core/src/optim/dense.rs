@@ -1,6 +1,6 @@
 //! Optimiser state of dense parameters (towers, encoder), by parameter name.
 
-use super::{Rule, initial_moment, moments};
+use super::{Rule, initial_moment, state_len};
 use crate::device::{Bk, Device, is_host};
 use crate::spec::Optimizer;
 use burn::prelude::*;
@@ -35,7 +35,7 @@ impl DenseState {
         scale: f32,
     ) -> Tensor<Bk, D> {
         let device = weight.device();
-        let n = weight.shape().num_elements() * moments(optimizer);
+        let n = state_len(optimizer, weight.shape().num_elements());
         let state = self.moments.entry(path.to_owned()).or_insert_with(|| Moments::Host(vec![initial_moment(optimizer); n]));
         if is_host(&device) {
             let (mut w, g) = (weight.into_data(), gradient.into_data());
@@ -94,6 +94,17 @@ impl Rule {
                 let sums = state + g.clone() * g.clone();
                 (weights - g.mul_scalar(lr) / sums.clone().sqrt().add_scalar(eps), sums)
             }
+            // The parameter is one row.
+            RuleKind::RowAdam { step_size, beta1, rest1, beta2, rest2, inverse_c2, eps } => {
+                let m = state.clone().narrow(0, 0, n).mul_scalar(beta1) + g.clone().mul_scalar(rest1);
+                let v = state.narrow(0, n, 1).mul_scalar(beta2) + (g.clone() * g).mean().mul_scalar(rest2);
+                let step = m.clone().mul_scalar(step_size) / v.clone().mul_scalar(inverse_c2).sqrt().add_scalar(eps);
+                (weights - step, Tensor::cat(vec![m, v], 0))
+            }
+            RuleKind::RowAdagrad { lr, eps } => {
+                let sum = state + (g.clone() * g.clone()).mean();
+                (weights - g.mul_scalar(lr) / sum.clone().sqrt().add_scalar(eps), sum)
+            }
             RuleKind::Sgd { lr } => (weights - g.mul_scalar(lr), state),
         }
     }
@@ -122,8 +133,10 @@ mod tests {
             Optimizer::Adam { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, l2: 0.1 },
             Optimizer::Adagrad { lr: 0.1, eps: 1e-10, initial_accumulator: 0.1, l2: 0.0 },
             Optimizer::Sgd { lr: 0.1, l2: 0.1 },
+            Optimizer::RowAdam { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, l2: 0.1 },
+            Optimizer::RowAdagrad { lr: 0.1, eps: 1e-10, initial_accumulator: 0.1, l2: 0.0 },
         ] {
-            let mut state = vec![initial_moment(&optimizer); 4 * moments(&optimizer)];
+            let mut state = vec![initial_moment(&optimizer); state_len(&optimizer, 4)];
             let mut host = w.clone();
             let tensor = |v: &Vec<f32>| Tensor::<Bk, 1>::from_data(TensorData::new(v.clone(), [v.len()]), &cpu());
             let (mut on_device, mut device_state) = (tensor(&w), tensor(&state));

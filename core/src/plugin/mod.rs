@@ -14,7 +14,7 @@ pub use input::{PartShape, Sequence, SequenceShape, StageInput, StageOutput, Sta
 pub use objective::{ExtraHead, Head, Loss, LossWords, Objective, ObjectiveBuild, ObjectiveSettings, Reading, Start, Term};
 pub use registry::{Kind, Plugin, Settings};
 pub use source::{SourceBuild, SourceSettings};
-pub use tower::{Needs, Tower, TowerBuild, TowerSettings};
+pub use tower::{Needs, PlainPerceptron, Tower, TowerBuild, TowerSettings};
 
 /// How a plugin is made, per kind.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use super::alarms::alarms;
 use super::events::{Event, Observer, StepEvent};
 use super::trainer::{NotFinite, Trainer};
-use crate::data::{BatchPlan, Dataset, Order, Part};
+use crate::data::{BatchPlan, ByEntity, Dataset, Order, Part};
 use crate::metrics::{Evaluation, is_better};
 use crate::model::StepInput;
 use crate::run::{Checkpoint, CheckpointIndex, CheckpointState, RunFolder};
@@ -38,6 +38,8 @@ pub struct Fit<'a> {
     pub state: CheckpointState,
     /// Alarms raised, each once.
     pub alarms: Vec<String>,
+    /// Seconds for which the training thread waited for rows; a part of the training time.
+    pub wait_seconds: f64,
     /// Seconds spent evaluating valid.
     pub valid_seconds: f64,
     /// The last evaluation of valid, if it was of the model's present weights.
@@ -72,10 +74,11 @@ impl Fit<'_> {
         #[allow(clippy::cast_possible_truncation)]
         let oov_rate = self.spec.embedding.oov_rate as f32;
         let names: Vec<String> = self.spec.stages.iter().map(|s| s.name.clone()).collect();
+        let by = self.shuffled_by()?;
         while self.state.epoch < epochs && !self.out_of_patience() {
             let plan = BatchPlan {
                 batch_rows: train.batch_rows,
-                order: Order::Shuffled { seed: train.seed, epoch: self.state.epoch },
+                order: Order::Shuffled { seed: train.seed, epoch: self.state.epoch, by },
                 start: self.state.position,
                 oov_rate,
             };
@@ -85,6 +88,7 @@ impl Fit<'_> {
                 let started = Instant::now();
                 let Some(next) = batches.next() else { break };
                 let (batch, position) = next?;
+                self.wait_seconds += started.elapsed().as_secs_f64();
                 let input = StepInput::new(&self.trainer.model.graph, &batch);
                 self.valid = None;
                 let report = self.trainer.step(&input).map_err(|e| self.explain(e))?;
@@ -132,6 +136,15 @@ impl Fit<'_> {
     pub fn monitor(spec: &Spec) -> String {
         let last = spec.outcomes.last().map(|o| &o.name).or(spec.stages.last().map(|s| &s.name));
         spec.train.monitor.clone().unwrap_or_else(|| format!("{}.full.auc", last.map_or("", String::as_str)))
+    }
+
+    /// How `train.shuffle_by` has rows shuffled.
+    fn shuffled_by(&self) -> Result<Option<ByEntity>> {
+        let Some(entity) = &self.spec.train.shuffle_by else { return Ok(None) };
+        let groups = &self.data.fields().groups;
+        let group = groups.iter().position(|g| g.name == *entity).filter(|g| *g > 0);
+        let why = || format!("train.shuffle_by: no feature is of entity `{entity}`, so its rows share nothing; leave the key out");
+        Ok(Some(ByEntity { group: group.with_context(why)?, rows: self.spec.train.shuffle_rows }))
     }
 
     fn out_of_patience(&self) -> bool {

@@ -275,6 +275,7 @@ impl Session<'_> {
             trainer,
             state,
             alarms: std::mem::take(&mut manifest.alarms),
+            wait_seconds: 0.0,
             valid_seconds: 0.0,
             valid: None,
         };
@@ -327,7 +328,7 @@ impl Session<'_> {
         let metrics = json!({
             "valid": valid,
             "test": test,
-            "timing": { "rows_per_second": rate, "train_seconds": manifest.durations.train_seconds, "valid_seconds": manifest.durations.valid_seconds, "test_seconds": manifest.durations.test_seconds, "prepare_seconds": manifest.durations.prepare_seconds },
+            "timing": { "rows_per_second": rate, "train_seconds": manifest.durations.train_seconds, "wait_seconds": fit.wait_seconds, "valid_seconds": manifest.durations.valid_seconds, "test_seconds": manifest.durations.test_seconds, "prepare_seconds": manifest.durations.prepare_seconds },
         });
         replace_file(&folder.file(names::METRICS), |w| Ok(serde_json::to_writer_pretty(w, &metrics)?))?;
         Ok(Finished { valid, test, scored, metrics, manifest: manifest.clone() })

@@ -2,7 +2,7 @@
 
 use crate::embedding::Plan;
 use crate::model::{Model, StepInput, TermValue};
-use crate::optim::{DenseState, Rule, Schedule, initial_moment, moments};
+use crate::optim::{DenseState, Rule, Schedule, initial_moment, state_len};
 use crate::plugin::input::Noise;
 use crate::plugin::module::DenseStep;
 use crate::random::mix;
@@ -68,8 +68,8 @@ impl Trainer {
             clip_norm: spec.train.clip_norm,
             encoder: DenseState::default(),
             towers: vec![DenseState::default(); model.towers.len()],
-            biases: vec![initial_moment(&dense); model.biases.len() * moments(&dense)],
-            objective: vec![initial_moment(&dense); model.objective_parameters.len() * moments(&dense)],
+            biases: vec![initial_moment(&dense); state_len(&dense, model.biases.len())],
+            objective: vec![initial_moment(&dense); state_len(&dense, model.objective_parameters.len())],
             plan: Plan::default(),
             dense_optimizer: dense,
             table_optimizer: spec.embedding.optimizer.clone(),
@@ -119,6 +119,7 @@ impl Trainer {
             self.plan.segment_sum(&dx, &widths, dim, &mut sums);
             set.tables.update(&self.plan, &sums, &rule);
         }
+        self.model.recycle(g.inputs);
         Ok(StepReport { terms: g.terms, readings: g.readings, logits: g.logits })
     }
 

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use burn::tensor::activation::{gelu, relu};
 use esmm_funnel_core::device::{Bk, Device};
 use esmm_funnel_core::onnx::{Layer, Onnx, OnnxInput, OnnxOutput, Value};
-use esmm_funnel_core::plugin::{Needs, StageInput, StageOutput, StageShape, Tower, TowerSettings};
+use esmm_funnel_core::plugin::{Needs, PlainPerceptron, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -325,6 +325,11 @@ impl Tower for MlpTower<Bk> {
     }
     fn layers(&self) -> Vec<Layer> {
         self.stack()
+    }
+    fn perceptron(&self) -> Option<PlainPerceptron<'_>> {
+        let plain = self.activation == Activation::Relu && self.dropout == 0.0 && self.norms.is_empty() && self.batch_norms.is_empty();
+        let head = self.head.as_ref().filter(|_| plain)?;
+        Some(PlainPerceptron { hidden: self.layers.iter().collect(), head })
     }
 }
 register_tower!("mlp", Mlp);

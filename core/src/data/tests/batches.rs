@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::{Batch, BatchPlan, OUT_OF_VOCABULARY, Order, Part, Position, RawEncoder};
+use crate::data::{Batch, BatchPlan, ByEntity, OUT_OF_VOCABULARY, Order, Part, Position, RawEncoder};
 use std::num::NonZeroUsize;
 
 fn rows(n: u32) -> RecordBatch {
@@ -32,7 +32,7 @@ fn all(dataset: &Dataset, plan: BatchPlan) -> Vec<(Batch, Position)> {
 #[test]
 fn a_resumed_pass_gives_the_same_remaining_batches() {
     let (_keep, dataset, _) = open(&funnel(), &memory(vec![rows(1000)]));
-    for order in [Order::Sequential, Order::Shuffled { seed: 9, epoch: 2 }] {
+    for order in [Order::Sequential, Order::Shuffled { seed: 9, epoch: 2, by: None }, by_user(2, 7)] {
         let whole = all(&dataset, plan(64, order, 0));
         assert_eq!(whole.iter().map(|(b, _)| b.size as u64).sum::<u64>(), dataset.rows(Part::Train));
         for stop in [1, 5, whole.len()] {
@@ -40,15 +40,40 @@ fn a_resumed_pass_gives_the_same_remaining_batches() {
             assert_eq!(rest, whole[stop..]);
         }
     }
-    let epochs: Vec<_> = (0..2).map(|epoch| all(&dataset, plan(64, Order::Shuffled { seed: 9, epoch }, 0))).collect();
+    let epochs: Vec<_> = (0..2).map(|epoch| all(&dataset, plan(64, Order::Shuffled { seed: 9, epoch, by: None }, 0))).collect();
     assert_ne!(epochs[0], epochs[1]);
+}
+
+fn by_user(epoch: u64, rows: usize) -> Order {
+    Order::Shuffled { seed: 9, epoch, by: Some(ByEntity { group: 1, rows: NonZeroUsize::new(rows).unwrap() }) }
+}
+
+#[test]
+fn shuffled_by_entity_every_row_comes_once_in_pieces() {
+    let (_keep, dataset, _) = open(&funnel(), &memory(vec![rows(1000)]));
+    let of = |epoch, rows, batch| all(&dataset, BatchPlan { oov_rate: 0.0, ..plan(batch, by_user(epoch, rows), 0) });
+    let items = |batches: &[(Batch, Position)]| batches.iter().flat_map(|(b, _)| b.groups[0].singles.clone()).collect::<Vec<_>>();
+    let plain = all(&dataset, BatchPlan { oov_rate: 0.0, ..plan(64, Order::Sequential, 0) });
+    let sorted = |mut items: Vec<u32>| {
+        items.sort_unstable();
+        items
+    };
+    for pieces in [1, 7, 1000] {
+        assert_eq!(sorted(items(&of(0, pieces, 64))), sorted(items(&plain)), "{pieces}");
+    }
+    assert_ne!(items(&of(0, 7, 64)), items(&of(1, 7, 64)), "anew each epoch");
+    // Whole users: about 64 of them a batch, so one or two meet in it, where all eleven do otherwise.
+    let users = |batches: &[(Batch, Position)]| batches.iter().map(|(b, _)| b.groups[1].size).max().unwrap();
+    assert!(users(&of(0, 1000, 64)) <= 3, "{}", users(&of(0, 1000, 64)));
+    assert_eq!(users(&all(&dataset, plan(64, Order::Shuffled { seed: 9, epoch: 0, by: None }, 0))), 11);
+    assert!(of(0, 1000, 64).windows(2).any(|w| w[0].0.groups[1] != w[1].0.groups[1]));
 }
 
 #[test]
 fn entities_stand_once_in_the_store_and_in_a_batch() {
     let (_keep, dataset, report) = open(&funnel(), &memory(vec![rows(1000)]));
     assert_eq!((report.entities[0].entities, report.entities[0].keys, report.entities[0].keys_with_several), (11, 11, 0));
-    for (batch, _) in all(&dataset, BatchPlan { oov_rate: 0.0, ..plan(64, Order::Shuffled { seed: 1, epoch: 0 }, 0) }) {
+    for (batch, _) in all(&dataset, BatchPlan { oov_rate: 0.0, ..plan(64, Order::Shuffled { seed: 1, epoch: 0, by: None }, 0) }) {
         let users = &batch.groups[1];
         assert!(users.size <= 11 && users.index.len() == batch.size && users.singles.len() == users.size);
         for (row, &at) in users.index.iter().enumerate() {
@@ -88,7 +113,7 @@ fn scoring_sees_what_training_sees() {
 fn a_share_of_known_ids_is_masked_the_same_way_each_time() {
     let (_keep, dataset, _) = open(&funnel(), &memory(vec![rows(3000)]));
     let masked = |rate: f32, epoch| {
-        let plan = BatchPlan { oov_rate: rate, ..plan(5000, Order::Shuffled { seed: 3, epoch }, 0) };
+        let plan = BatchPlan { oov_rate: rate, ..plan(5000, Order::Shuffled { seed: 3, epoch, by: None }, 0) };
         all(&dataset, plan).remove(0).0.groups[0].singles.iter().filter(|r| **r == OUT_OF_VOCABULARY).count()
     };
     assert_eq!(masked(0.0, 0), 0);

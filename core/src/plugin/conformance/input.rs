@@ -170,6 +170,11 @@ impl Input {
         }
         moved
     }
+    /// The parts as host values: `[N, W]`, W, and the member of each row.
+    pub(super) fn host_parts(&self) -> Vec<(&[f32], usize, Option<Vec<u32>>)> {
+        let index = |p: &HostPart| p.index.as_ref().map(|index| index.iter().filter_map(|m| u32::try_from(*m).ok()).collect());
+        self.parts.iter().map(|p| (p.values.as_slice(), p.width, index(p))).collect()
+    }
     /// As a tower gets it, on autodiff or not.
     pub(super) fn tensors(&self, autodiff: bool) -> StageInput {
         let device = if autodiff { Device::autodiff(cpu()) } else { cpu() };

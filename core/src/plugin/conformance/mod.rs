@@ -14,6 +14,8 @@ use super::module::{DenseStep, Named, drawing, seeded};
 use super::registry::{self, Kind, Plugin};
 use super::tower::{DynTower, Needs, TowerBuild};
 use crate::device::{Bk, Device, cpu};
+use crate::kernel;
+use crate::model::{on_host, registered};
 use crate::onnx::{Evaluated, Onnx, Value, evaluate};
 use crate::optim::{DenseState, Rule};
 use crate::spec::Optimizer;
@@ -28,6 +30,8 @@ use toml::de::{DeTable, DeValue};
 const ROWS: usize = 7;
 /// Rows of a training step: enough for no small layer to be dead on all of them by chance.
 const TRAINING_ROWS: usize = 64;
+/// Rows that the core's own arithmetic takes in several chunks.
+const SEVERAL_CHUNKS: usize = 700;
 /// Half the distance of the two points of a central difference.
 const STEP: f32 = 1e-3;
 /// Directions in which the slope is measured.
@@ -52,6 +56,8 @@ const ROUNDING: f32 = 1e-4;
 /// - `gradient`: the gradient by the input is finite and agrees with central differences;
 /// - `training`: every parameter that is not frozen moves within a few steps; those that do not are named;
 /// - `onnx`: the nodes that it writes, if it says how, compute its logits and its hidden layer, for one row and for several;
+/// - `perceptron`: what says that it is a plain perceptron is one: the core's own arithmetic on its layers gives its logits, and the gradients by
+///   its input and its parameters;
 /// - `save and load`: a network that is given the parameters of another gives its bits.
 ///
 /// # Errors
@@ -61,7 +67,7 @@ pub fn tower(name: &str, settings: &str) -> Result<(), Vec<String>> {
         Ok(kit) => kit,
         Err(error) => return Err(vec![format!("{error:#}")]),
     };
-    let properties: [Property; 13] = [
+    let properties: [Property; 14] = [
         ("empty settings", Kit::empty_settings),
         ("settings", Kit::round_trip),
         ("unknown key", Kit::unknown_key),
@@ -74,6 +80,7 @@ pub fn tower(name: &str, settings: &str) -> Result<(), Vec<String>> {
         ("gradient", Kit::gradient),
         ("training", Kit::training),
         ("onnx", Kit::onnx),
+        ("perceptron", Kit::perceptron),
         ("save and load", Kit::save_and_load),
     ];
     let mut faults = Vec::new();
@@ -344,6 +351,40 @@ impl Kit {
             let after = tower.tensors();
             let stuck: Vec<String> = tower.trained().into_iter().filter(|name| before[name] == after[name]).collect();
             ensure!(stuck.is_empty(), "no gradient reaches: {}; freeze it (`set_require_grad(false)`) or use it", stuck.join(", "));
+        }
+        Ok(())
+    }
+
+    fn perceptron(&self) -> Result<()> {
+        let sgd = Optimizer::Sgd { lr: 1.0, l2: 0.0 };
+        let step = DenseStep { optimizer: &sgd, rule: Rule::at(&sgd, 1, 1.0), scale: 1.0 };
+        for shape in self.shapes() {
+            let (mut one, mut other) = (self.train(&shape)?, self.train(&shape)?);
+            let Some(plain) = one.perceptron() else { continue };
+            let (input, weights) = (Input::new(&shape, SEVERAL_CHUNKS), numbers(99, SEVERAL_CHUNKS));
+            let parts = input.host_parts();
+            let parts = parts.iter().map(|(values, width, index)| kernel::Part { values, width: *width, index: index.as_deref() });
+            let perceptron = on_host(&plain).context("its weights cannot be read")?;
+            let rows = kernel::Rows { size: SEVERAL_CHUNKS, inputs: vec![parts.collect()], towers: vec![(&perceptron, 0)] };
+            let mut workspace = kernel::Workspace::default();
+            let found = kernel::forward(&rows, &mut workspace);
+            close(&found[0], &logits(&*one, &input, true)?).context("logits of the layers that it names, and of `forward`")?;
+            let mut found = kernel::backward(&rows, std::slice::from_ref(&weights), &mut workspace);
+            let gradients = registered(&plain, found.parameters.remove(0), &cpu());
+
+            let tensors = input.tensors(true);
+            let mut grads = loss(&*other, &tensors, &weights).backward();
+            for (found, leaf) in found.inputs.remove(0).iter().zip(leaves(&tensors)) {
+                close(found, &leaf.grad(&grads).map_or_else(|| Ok(vec![]), host)?).context("gradient by the input")?;
+            }
+            one.step(gradients, &mut DenseState::default(), step);
+            let gradients = other.gradients(&mut grads);
+            other.step(gradients, &mut DenseState::default(), step);
+            let (one, other) = (one.tensors(), other.tensors());
+            for (name, moved) in &one {
+                let values = |data: &TensorData| data.to_vec::<f32>().map_err(|e| anyhow::anyhow!("reading `{name}`: {e:?}"));
+                close(&values(moved)?, &values(&other[name])?).with_context(|| format!("`{name}` after a step"))?;
+            }
         }
         Ok(())
     }

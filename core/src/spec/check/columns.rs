@@ -12,6 +12,9 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
         belongs(cx, feature);
         entity(cx, draft, feature);
     }
+    if let Some(by) = draft.train.as_ref().and_then(|t| t.shuffle_by.clone()) {
+        known_entity(cx, draft, &by, "train.shuffle_by", format!("train.shuffle_by: there is no entity `{by}`"));
+    }
     twice(cx, draft);
     sharing(cx, draft);
     attending(cx, draft);
@@ -159,14 +162,20 @@ fn belongs(cx: &mut Cx<'_>, f: &Feature) {
 }
 
 fn entity(cx: &mut Cx<'_>, draft: &Draft, f: &Feature) {
-    let Some(of) = &f.of else { return };
+    if let Some(of) = &f.of {
+        let key = format!("{}.of", super::super::read::dotted("feature", &f.name));
+        known_entity(cx, draft, of, &key, format!("feature `{}` is of an unknown entity `{of}`", f.name));
+    }
+}
+
+/// Reports an entity that no table declares.
+fn known_entity(cx: &mut Cx<'_>, draft: &Draft, of: &str, key: &str, message: String) {
     if cx.stated.contains_key(&super::super::read::dotted("entity", of)) {
         return;
     }
     let names: Vec<&str> = draft.entities.iter().map(|e| e.name.as_str()).collect();
-    let key = format!("{}.of", super::super::read::dotted("feature", &f.name));
-    let d = Diagnostic::error("unknown-entity", format!("feature `{}` is of an unknown entity `{of}`", f.name));
-    let mut d = d.at(cx.value(&key), format!("no `[entity.{of}]` table"));
+    let d = Diagnostic::error("unknown-entity", message);
+    let mut d = d.at(cx.value(key), format!("no `[entity.{of}]` table"));
     d.help.extend(did_you_mean(of, &names));
     if !names.is_empty() {
         d = d.help(format!("entities: {}", names.join(", ")));

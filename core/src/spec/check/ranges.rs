@@ -43,6 +43,12 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
             cx.report(d.help("give valid a share, as in `valid = 0.1`, or leave `patience_evals` at 0"));
         }
         optimizer(cx, "train.optimizer", &t.optimizer);
+        if t.optimizer.is_per_row() {
+            let d = Diagnostic::error("wrong-value", "train.optimizer: this rule keeps its state by row, and only tables have rows");
+            cx.report(
+                d.at(cx.value("train.optimizer.kind"), "").help("take `adam` or `adagrad` here, and the rule by row under `[embedding]`"),
+            );
+        }
     }
 }
 
@@ -78,7 +84,7 @@ fn number(cx: &mut Cx<'_>, key: &str, value: f64, rule: Rule) {
 
 fn optimizer(cx: &mut Cx<'_>, path: &str, optimizer: &Optimizer) {
     let rules: Vec<(&str, f64, Rule)> = match *optimizer {
-        Optimizer::Adam { lr, beta1, beta2, eps, l2 } => {
+        Optimizer::Adam { lr, beta1, beta2, eps, l2 } | Optimizer::RowAdam { lr, beta1, beta2, eps, l2 } => {
             vec![
                 ("lr", lr, above_zero),
                 ("beta1", beta1, share),
@@ -87,7 +93,7 @@ fn optimizer(cx: &mut Cx<'_>, path: &str, optimizer: &Optimizer) {
                 ("l2", l2, at_least_zero),
             ]
         }
-        Optimizer::Adagrad { lr, eps, initial_accumulator, l2 } => vec![
+        Optimizer::Adagrad { lr, eps, initial_accumulator, l2 } | Optimizer::RowAdagrad { lr, eps, initial_accumulator, l2 } => vec![
             ("lr", lr, above_zero),
             ("eps", eps, above_zero),
             ("initial_accumulator", initial_accumulator, at_least_zero),

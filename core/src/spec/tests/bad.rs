@@ -405,6 +405,11 @@ fn ranges() {
 }
 
 #[test]
+fn shuffle_by() {
+    let text = bad(&format!("{FUNNEL}[entity.user]\nkey = \"user_id\"\n[train]\nshuffle_by = \"usr\"\n"));
+    says(&text, &["train.shuffle_by: there is no entity `usr`", ":8:14", "did you mean `user`?", "entities: user"]);
+}
+#[test]
 fn monitor() {
     let monitor = |text: &str| bad(&format!("{FUNNEL}[train]\nmonitor = \"{text}\"\n"));
     says(

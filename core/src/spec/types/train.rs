@@ -41,6 +41,39 @@ pub enum Optimizer {
         #[serde(default)]
         l2: f64,
     },
+    /// Adam with one second moment a row, the decayed mean of the row's squared gradients: on tables alone. Half the state, and less to read and write.
+    RowAdam {
+        /// Learning rate.
+        #[serde(default = "lr")]
+        lr: f64,
+        /// Decay of the first moment.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// Decay of the second moment.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// Added to the denominator.
+        #[serde(default = "eps")]
+        eps: f64,
+        /// Weight of the squared weights in the loss, for the rows of the batch.
+        #[serde(default)]
+        l2: f64,
+    },
+    /// Adagrad with one sum a row, of the mean of the row's squared gradients: on tables alone. The least state.
+    RowAdagrad {
+        /// Learning rate.
+        #[serde(default = "adagrad_lr")]
+        lr: f64,
+        /// Added to the denominator.
+        #[serde(default = "adagrad_eps")]
+        eps: f64,
+        /// What the sum of squares starts with.
+        #[serde(default)]
+        initial_accumulator: f64,
+        /// Weight of the squared weights in the loss, for the rows of the batch.
+        #[serde(default)]
+        l2: f64,
+    },
     /// Stochastic gradient descent.
     Sgd {
         /// Learning rate.
@@ -74,6 +107,11 @@ impl Optimizer {
     #[must_use]
     pub fn adam(lr: f64) -> Self {
         Self::Adam { lr, beta1: beta1(), beta2: beta2(), eps: eps(), l2: 0.0 }
+    }
+    /// Whether its state is of rows, which only tables have.
+    #[must_use]
+    pub fn is_per_row(&self) -> bool {
+        matches!(self, Self::RowAdam { .. } | Self::RowAdagrad { .. })
     }
 }
 
@@ -125,6 +163,11 @@ pub struct Train {
     pub batch_rows: NonZeroUsize,
     /// Passes over the training rows.
     pub epochs: NonZeroUsize,
+    /// An entity: rows are shuffled in pieces of one entity's rows instead of one by one, so that a batch holds few entities and what their rows
+    /// share is computed once for many. Default: row by row.
+    pub shuffle_by: Option<String>,
+    /// Rows of such a piece, at most. Fewer mix a batch more; more are faster.
+    pub shuffle_rows: NonZeroUsize,
     /// How the towers and the encoder are trained.
     pub optimizer: Optimizer,
     /// Largest norm of the dense gradient; a longer one is scaled down. 0: off.
@@ -156,6 +199,8 @@ impl Default for Train {
         Self {
             batch_rows: NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN),
             epochs: NonZeroUsize::MIN,
+            shuffle_by: None,
+            shuffle_rows: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
             optimizer: Optimizer::adam(1e-3),
             clip_norm: 0.0,
             warmup_steps: 0,
