@@ -191,7 +191,9 @@ fn shards_share_the_work_and_one_folder() {
     // Rows of one file, on three machines at once, of either format; a fourth try of one does nothing.
     for (data, folder) in [("all.csv", "csv"), ("all.parquet", "parquet")] {
         let children: Vec<_> = (1..=3).map(|i| t.spawn(&format!("predict run --data {data} --out {folder} --shard {i}/3"))).collect();
-        children.into_iter().for_each(|child| drop(t.wait(child).exits(0)));
+        for child in children {
+            t.wait(child).exits(0);
+        }
         // Shares start where batches do.
         let names = ["part-00000-000000000000.parquet", "part-00000-000000008192.parquet", "part-00000-000000016384.parquet"];
         assert_eq!(parts(&t, folder), names);
