@@ -64,7 +64,7 @@ fn what_is_uncertain_or_undefined_is_named() {
 }
 
 #[test]
-fn every_repeat_and_a_resumed_run_have_one() {
+fn every_repeat_has_one() {
     let t = Sandbox::with_log();
     t.ok("run log.toml --repeat 2 --out runs -q");
     says(&t.text("runs/seed-2/model-card.md"), &["seed 2, device"]);
