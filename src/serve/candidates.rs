@@ -1,11 +1,12 @@
 //! What a request asks → encoded rows: columns that all candidates have in common are read and encoded once; and the answer in JSON.
 
 use super::batching::Scored;
+use super::cells::Key;
 use super::error::ApiError;
 use super::log::Record;
 use super::model::Served;
 use super::rows::Asked;
-use super::table::{Key, Table};
+use super::table::Table;
 use super::value::Value;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;

@@ -3,7 +3,7 @@
 //! ```text
 //! http      connections, graceful end
 //! routes    endpoints, limits, tokens (`auth`), refusals (`error`)
-//! rows      JSON → columns in one pass (`table`), or `ipc` for Arrow streams
+//! rows      JSON → columns in one pass (`table`, `cells`), or `ipc` for Arrow streams
 //! candidates  columns → encoded rows, what is in common once; the answer; `value` is the score expression
 //! batching  what waits is scored together
 //! model     what is served and what is said of it (`openapi`); `reload` puts another in its place
@@ -13,6 +13,7 @@
 mod auth;
 mod batching;
 mod candidates;
+mod cells;
 mod error;
 mod http;
 mod ipc;

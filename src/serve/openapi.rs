@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document of the server, with the columns of its model.
+//! The `OpenAPI` 3.1 document of the server, with the columns of its model.
 
 use super::model::type_of;
 use esmm_funnel_core::score::online::{CellKind, Online, OnlineColumn};

@@ -37,6 +37,10 @@ fn newest(folder: &Path) -> Option<PathBuf> {
     while let Some((folder, depth)) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
+            // What is hidden is being written.
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
             if let Ok(manifest) = RunFolder::open(&path).and_then(|f| Manifest::load(&f)) {
                 let candidate = (manifest.created, path);
                 if manifest.status == Status::Finished && best.as_ref().is_none_or(|b| candidate > *b) {

@@ -1,5 +1,7 @@
 //! The endpoints.
 
+#![allow(clippy::unused_async)] // handlers are async
+
 use super::auth::Token;
 use super::batching::{Batcher, Job, Scored};
 use super::candidates::{Missing, Ready, ReadyRecords};

@@ -1,8 +1,9 @@
 //! The JSON body of a request → columns, in one pass and without a tree of values. What is wrong is told with its place: `rows[3].price`.
 
+use super::cells::Loose;
 use super::error::ApiError;
 use super::model::Served;
-use super::table::{Loose, Names, Slot, Table};
+use super::table::{Names, Slot, Table};
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
 use serde::de::{self, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;

@@ -1,9 +1,10 @@
 //! The score expression of a request: its names found among predictions, columns, keys and whatever else the rows bring.
 
+use super::cells::Key;
 use super::error::ApiError;
 use super::model::Served;
 use super::rows::Asked;
-use super::table::{Key, Table};
+use super::table::Table;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
 use arrow::record_batch::RecordBatch;
