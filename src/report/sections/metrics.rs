@@ -2,8 +2,9 @@
 
 use super::{list, number};
 use crate::report::facts::Facts;
-use crate::report::page::{note, table};
-use crate::ui::count;
+use crate::report::page::{folded, note, table};
+use crate::ui::{count, plural};
+use esmm_funnel_core::metrics::Summary;
 use maud::{Markup, html};
 
 /// The section.
@@ -35,8 +36,29 @@ pub fn body(facts: &Facts<'_>) -> Markup {
     html! {
         (table(&header, &rows))
         (list(&reasons))
+        @for (column, values) in &evaluation.slices {
+            (folded(&format!("by {column}: {}", plural(values.len() as u64, "value")), &slices(column, values)))
+        }
         (note(&legend(facts, best)))
     }
+}
+
+/// Stages and outcomes, each with its spaces.
+type Targets = Vec<(String, Vec<(&'static str, Summary)>)>;
+
+/// The same for the rows of each value of a column.
+fn slices(column: &str, values: &[(String, Targets)]) -> Markup {
+    let row = |value: &str, name: &str, space: &str, s: &Summary| {
+        let numbers = [number(s.auc, 4), number(s.logloss, 5), number(s.pcoc, 3), number(s.ece, 5)];
+        [value.to_owned(), name.to_owned(), space.to_owned(), count(s.rows), count(s.positives)].into_iter().chain(numbers).collect()
+    };
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (value, targets) in values {
+        for (name, spaces) in targets {
+            rows.extend(spaces.iter().map(|(space, s)| row(value, name, space, s)));
+        }
+    }
+    table(&[column, "stage", "space", "rows", "positives", "AUC", "log loss", "PCOC", "ECE"], &rows)
 }
 
 fn legend(facts: &Facts<'_>, best: bool) -> String {
