@@ -106,7 +106,7 @@ fn as_json(compared: &Compared, args: &Args, judged: &[(String, bool)]) -> Value
         "first": sides[0].name,
         "runs": runs.collect::<Vec<_>>(),
         "data": if args.data.is_empty() { Value::Null } else { json!(args.data) },
-        "rows": rows.rows,
+        "rows": rows.count,
         "drawn": { "by": args.by, "units": rows.units, "replicates": args.replicates, "seed": args.seed },
         "spaces": spaces.iter().map(|s| words::space_json(s, sides)).collect::<Vec<_>>(),
         "gates": judged.iter().map(|(what, failed)| json!({ "gate": what, "failed": failed })).collect::<Vec<_>>(),

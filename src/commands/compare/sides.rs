@@ -37,7 +37,7 @@ pub struct Side {
 
 /// The rows that all were scored on.
 pub struct Rows {
-    pub rows: u64,
+    pub count: u64,
     pub by: Option<String>,
     /// What was drawn: rows, or values of `by`.
     pub units: usize,
@@ -212,9 +212,11 @@ pub fn measure(sides: &mut [Side], args: &Args, store: &Path, global: &Global, u
     }
     let Some(Reference { spaces, rows, draw, .. }) = reference else { bail!("there is no run") };
     notes.extend(only_in(sides));
-    contestants.iter_mut().for_each(|c| keep_spaces(c, &spaces));
+    for contestant in &mut contestants {
+        keep_spaces(contestant, &spaces);
+    }
     let labels = spaces.into_iter().map(|s| s.labels).collect();
-    let rows = Rows { rows: rows as u64, by: args.by.clone(), units: draw.units(), notes, files: args.data.clone() };
+    let rows = Rows { count: rows as u64, by: args.by.clone(), units: draw.units(), notes, files: args.data.clone() };
     Ok(Some(MeasuredSides { contestants, labels, rows }))
 }
 
