@@ -38,8 +38,8 @@ pub struct Args {
     /// Seed of the resamples.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Exit with 1 if another run is worse than the first by more than a margin [default: 0], and that is no chance: its whole 95 % interval is
-    /// beyond, e.g. `purchase.full.auc:0.002`.
+    /// Exit with 1 if another run is worse than the first by more than a margin [default: 0], and that is no chance: its whole 95 % interval over
+    /// rows is beyond, e.g. `purchase.full.auc:0.002`.
     #[arg(long = "fail-if-worse", value_name = "METRIC[:MARGIN]")]
     pub fail_if_worse: Vec<String>,
     /// Write compare.md, compare.json and compare.html into this folder.
