@@ -63,7 +63,7 @@ fn a_trained_model_against_one_that_learned_nothing() {
     let by = t.ok(&format!("{command} --by user_id")).json();
     assert_eq!(by["drawn"]["units"], 60);
     let clustered = &space(&by, "click", "full")["against_first"]["good"]["auc"];
-    assert!(number(&clustered["se"]) > 1.2 * number(&auc["se"]), "{clustered} {auc}");
+    assert!(number(&clustered["se"]) > number(&auc["se"]), "{clustered} {auc}");
     assert_eq!(clustered["delong"], Value::Null, "rows would have to be independent");
     assert_eq!(t.ok(&format!("{command} --by day")).json()["drawn"]["units"], 3);
 

@@ -287,7 +287,7 @@ fn figures_along_the_share_of_the_training_rows() {
     let fails = |args: &str, parts: &[&str]| says(&t.fails(&format!("sweep {} {SMALL} --out other -q {args}", specs(&["base"]))), parts);
     fails("--axis data-share", &["KEY=V1,V2"]);
     fails("--axis data-share=0.1,2", &["train.share_of_rows: expected a number above 0, and 1 at most"]);
-    fails("--axis train.epoch=1,2", &["unknown field `epoch`"]);
+    fails("--axis train.epoch=1,2", &["unknown key `epoch`"]);
     fails("--axis train.seed=1,2", &["seeds count up with `--repeat`"]);
     fails("--bootstrap 3", &["too few resamples"]);
     assert!(!t.exists("other"));

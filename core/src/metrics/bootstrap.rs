@@ -241,7 +241,7 @@ impl Pairs {
 /// Bins of equal number of rows; a row that is drawn several times may lie across an edge.
 struct Bins {
     rows: u64,
-    bins: u64,
+    count: u64,
     at: u64,
     left: u64,
     gap: f64,
@@ -249,8 +249,8 @@ struct Bins {
 }
 impl Bins {
     fn new(rows: u64, bins: usize) -> Self {
-        let bins = bins as u64;
-        Self { rows, bins, at: 0, left: rows / bins, gap: 0.0, sum: 0.0 }
+        let count = bins as u64;
+        Self { rows, count, at: 0, left: rows / count, gap: 0.0, sum: 0.0 }
     }
     #[inline]
     fn add(&mut self, mut times: u64, excess: f64) {
@@ -260,7 +260,7 @@ impl Bins {
             times -= self.left;
             self.at += 1;
             self.gap = 0.0;
-            self.left = (self.at + 1) * self.rows / self.bins - self.at * self.rows / self.bins;
+            self.left = (self.at + 1) * self.rows / self.count - self.at * self.rows / self.count;
         }
         self.gap += times as f64 * excess;
         self.left -= times;

@@ -226,7 +226,9 @@ impl Spread {
         let n = replicates.len() as f64;
         let mean = replicates.iter().sum::<f64>() / n;
         let se = (replicates.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-        replicates.iter_mut().for_each(|r| *r += value - mean);
+        for replicate in &mut replicates {
+            *replicate += value - mean;
+        }
         replicates.sort_unstable_by(f64::total_cmp);
         let tail = (1.0 - LEVEL) / 2.0;
         Some(Self { low: quantile(&replicates, tail), high: quantile(&replicates, 1.0 - tail), se, p: p_value(value, &replicates, se) })

@@ -1,4 +1,4 @@
-//! The variance of a difference of two AUCs on the same rows, without resampling: DeLong, `DeLong` and Clarke-Pearson (Biometrics 1988). It stands
+//! The variance of a difference of two AUCs on the same rows, without resampling: `DeLong`, `DeLong` and Clarke-Pearson (Biometrics 1988). It stands
 //! beside the bootstrap as a check that shares nothing with it but the rows.
 
 use serde::Serialize;

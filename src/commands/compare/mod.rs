@@ -38,8 +38,8 @@ pub struct Args {
     /// Seed of the resamples.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Exit with 1 if another run is worse than the first by more than a margin [default: 0], and that is no chance: its whole 95 % interval is
-    /// beyond, e.g. `purchase.full.auc:0.002`.
+    /// Exit with 1 if another run is worse than the first by more than a margin [default: 0], and that is no chance: its whole 95 % interval over
+    /// rows is beyond, e.g. `purchase.full.auc:0.002`.
     #[arg(long = "fail-if-worse", value_name = "METRIC[:MARGIN]")]
     pub fail_if_worse: Vec<String>,
     /// Write compare.md, compare.json and compare.html into this folder.
@@ -106,7 +106,7 @@ fn as_json(compared: &Compared, args: &Args, judged: &[(String, bool)]) -> Value
         "first": sides[0].name,
         "runs": runs.collect::<Vec<_>>(),
         "data": if args.data.is_empty() { Value::Null } else { json!(args.data) },
-        "rows": rows.rows,
+        "rows": rows.count,
         "drawn": { "by": args.by, "units": rows.units, "replicates": args.replicates, "seed": args.seed },
         "spaces": spaces.iter().map(|s| words::space_json(s, sides)).collect::<Vec<_>>(),
         "gates": judged.iter().map(|(what, failed)| json!({ "gate": what, "failed": failed })).collect::<Vec<_>>(),

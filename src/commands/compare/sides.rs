@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use esmm_funnel_core::data::{Dataset, Part, PrepareOptions};
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
-use esmm_funnel_core::metrics::{Contestant, Scores, SpaceColumns, columns, placements};
+use esmm_funnel_core::metrics::{Contestant, Resampled, Scores, SpaceColumns, columns, placements};
 use esmm_funnel_core::run::{Manifest, RunFolder, find_run, names};
 use esmm_funnel_core::score::Scorer;
 use esmm_funnel_core::spec::{self, OrphanLabels, Spec, diff};
@@ -37,7 +37,7 @@ pub struct Side {
 
 /// The rows that all were scored on.
 pub struct Rows {
-    pub rows: u64,
+    pub count: u64,
     pub by: Option<String>,
     /// What was drawn: rows, or values of `by`.
     pub units: usize,
@@ -170,53 +170,75 @@ struct Reference {
     draw: Draw,
 }
 
-/// Scores and resamples every run. `None`: interrupted.
+/// Scores and resamples every run, one after the other. `None`: interrupted.
 pub fn measure(sides: &mut [Side], args: &Args, store: &Path, global: &Global, ui: &Ui) -> Result<Option<MeasuredSides>> {
     let mut reference: Option<Reference> = None;
     let mut notes = Vec::new();
-    let mut scored: Vec<Vec<(u64, Vec<SpaceColumns>)>> = Vec::new();
-    for side in sides.iter() {
-        let mut runs = Vec::new();
+    let mut contestants: Vec<Contestant> = Vec::new();
+    let runs: usize = sides.iter().map(|s| s.runs.len()).sum();
+    let mut done = 0;
+    for side in sides.iter_mut() {
+        let mut contestant = Contestant { name: side.name.clone(), members: Vec::new(), placements: Vec::new() };
         for run in &side.runs {
             ui.story(&format!("scoring with {}", run.folder.path.display()));
             let (dataset, scores, scorer) = score(run, args, store, global, ui)?;
-            let spaces = columns(&scorer.graph, &scores);
-            let known = match &reference {
+            let spaces = distinct(columns(&scorer.graph, &scores));
+            let known = match &mut reference {
                 Some(known) => known,
                 None => reference.insert(Reference::of(&dataset, &scores, &spaces, &scorer.spec, args)?),
             };
             known.same_rows(run, &scores, args)?;
-            runs.push((run.seed, spaces));
-        }
-        scored.push(runs);
-    }
-    let Some(Reference { spaces: mut common, weights, rows, draw }) = reference else { bail!("there is no run") };
-    keep_common(&mut common, sides, &scored, &mut notes)?;
-    let mut contestants = Vec::new();
-    let runs: usize = scored.iter().map(Vec::len).sum();
-    let progress = RowProgress::new(ui, "resampling");
-    for (side, runs_of) in sides.iter_mut().zip(scored) {
-        let mut contestant = Contestant { name: side.name.clone(), members: Vec::new(), placements: vec![None; common.len()] };
-        for (seed, all) in runs_of {
-            let of: Vec<SpaceColumns> = common.iter().filter_map(|c| all.iter().find(|s| same_place(s, c)).cloned()).collect();
+            known.keep_common(&side.name, &spaces, &mut notes)?;
+            drop((dataset, scores));
+            let spaces: Vec<SpaceColumns> = spaces.into_iter().filter(|s| known.spaces.iter().any(|k| same_place(s, k))).collect();
+            if contestant.members.first().is_some_and(|m| m.spaces.len() != spaces.len()) {
+                bail!("`{}` holds runs that differ in more than their seed: {}", side.name, notes.join("; "));
+            }
             if contestant.members.is_empty() {
-                side.reliability = of.iter().map(|s| (format!("{}.{}", s.target, s.space), reliability(s))).collect();
+                side.reliability = spaces.iter().map(|s| (place(s), reliability(s))).collect();
+                contestant.placements = vec![None; spaces.len()];
             }
-            let weights = (!weights.is_empty()).then_some(weights.as_slice());
-            let shown = Progress { line: &progress, done: contestants.len(), runs };
-            let Some(member) = measure_run(seed, &of, weights, &draw, &shown) else { return Ok(None) };
+            let progress = RowProgress::new(ui, "resampling");
+            let shown = Progress { line: &progress, done, runs };
+            let Some(member) = measure_run(run.seed, &spaces, known.weights(), &known.draw, &shown) else { return Ok(None) };
             contestant.members.push(member);
-            if weights.is_none() && draw.clusters.is_none() {
+            if known.weights().is_none() && known.draw.clusters.is_none() {
                 let n = side.runs.len() as f64;
-                of.iter().zip(&mut contestant.placements).for_each(|(s, sum)| add_placements(s, sum, n));
+                spaces.iter().zip(&mut contestant.placements).for_each(|(s, mean)| add_placements(s, mean, n));
             }
+            done += 1;
         }
         contestants.push(contestant);
     }
-    progress.done();
-    let labels = common.into_iter().map(|s| s.labels).collect();
-    let rows = Rows { rows: rows as u64, by: args.by.clone(), units: draw.units(), notes, files: args.data.clone() };
+    let Some(Reference { spaces, rows, draw, .. }) = reference else { bail!("there is no run") };
+    notes.extend(only_in(sides));
+    for contestant in &mut contestants {
+        keep_spaces(contestant, &spaces);
+    }
+    let labels = spaces.into_iter().map(|s| s.labels).collect();
+    let rows = Rows { count: rows as u64, by: args.by.clone(), units: draw.units(), notes, files: args.data.clone() };
     Ok(Some(MeasuredSides { contestants, labels, rows }))
+}
+
+/// Leaves a contestant the spaces that all have; a later run may have had fewer than it.
+fn keep_spaces(contestant: &mut Contestant, spaces: &[SpaceColumns]) {
+    let kept = |s: &Resampled| spaces.iter().any(|k| k.target == s.target && k.space == s.space);
+    let mut own = contestant.members[0].spaces.iter().map(kept);
+    contestant.placements.retain(|_| own.next().unwrap_or(false));
+    contestant.members.iter_mut().for_each(|m| m.spaces.retain(kept));
+}
+
+/// Without what would stand there twice: of a stage right after the row, the entire space is all rows with the same outcome.
+fn distinct(mut spaces: Vec<SpaceColumns>) -> Vec<SpaceColumns> {
+    let full: Vec<SpaceColumns> = spaces.iter().filter(|s| s.space == "full").cloned().collect();
+    let twin = |s: &SpaceColumns| full.iter().any(|f| f.target == s.target && f.labels == s.labels && f.log_p == s.log_p);
+    spaces.retain(|s| s.space != "entire" || !twin(s));
+    spaces
+}
+
+/// `stage.space`.
+fn place(space: &SpaceColumns) -> String {
+    format!("{}.{}", space.target, space.space)
 }
 
 /// Adds a run's placements to their mean over `n` runs.
@@ -244,6 +266,28 @@ impl Reference {
         let draw =
             Draw { clusters, rows: scores.len(), replicates: args.replicates, seed: args.seed, ece_bins: spec.metrics.ece_bins.get() };
         Ok(Self { spaces: spaces.iter().map(bare).collect(), weights: scores.weights.clone(), rows: scores.len(), draw })
+    }
+
+    fn weights(&self) -> Option<&[f32]> {
+        (!self.weights.is_empty()).then_some(self.weights.as_slice())
+    }
+
+    /// Keeps the spaces that a run has too, on the same rows with the same labels, and notes the others.
+    fn keep_common(&mut self, name: &str, own: &[SpaceColumns], notes: &mut Vec<String>) -> Result<()> {
+        let before = notes.len();
+        self.spaces.retain(|space| {
+            let here = format!("{} {}", space.target, space.space);
+            match own.iter().find(|s| same_place(s, space)) {
+                Some(own) if own.rows == space.rows && own.labels == space.labels => return true,
+                Some(_) => notes.push(format!("{here}: not compared; `{name}` has other rows or other labels there than the first run")),
+                None => notes.push(format!("{here}: not compared; `{name}` has none")),
+            }
+            false
+        });
+        if self.spaces.is_empty() {
+            bail!("there is nothing to compare: {}; name files with `--data` that all are to score", notes[before..].join("; "));
+        }
+        Ok(())
     }
 
     fn same_rows(&self, run: &Run, scores: &Scores, args: &Args) -> Result<()> {
@@ -285,44 +329,12 @@ fn same_place(a: &SpaceColumns, b: &SpaceColumns) -> bool {
     a.target == b.target && a.space == b.space
 }
 
-/// Keeps the spaces that all have, on the same rows with the same labels, and notes the others.
-fn keep_common(
-    common: &mut Vec<SpaceColumns>,
-    sides: &[Side],
-    scored: &[Vec<(u64, Vec<SpaceColumns>)>],
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    let all = || sides.iter().zip(scored).flat_map(|(side, runs)| runs.iter().map(move |(_, spaces)| (side, spaces)));
-    let mut fault = None;
-    common.retain(|space| {
-        let here = || format!("{} {}", space.target, space.space);
-        for (side, spaces) in all() {
-            let Some(own) = spaces.iter().find(|s| same_place(s, space)) else {
-                notes.push(format!("{}: not compared; `{}` has none", here(), side.name));
-                return false;
-            };
-            if own.rows != space.rows || own.labels != space.labels {
-                if own.rows == space.rows && own.labels.len() == space.labels.len() {
-                    fault = Some(format!("`{}` has other labels for `{}` than the first run", side.name, space.target));
-                }
-                notes.push(format!("{}: not compared; `{}` means other rows or labels by it", here(), side.name));
-                return false;
-            }
-        }
-        true
-    });
-    let known = |of: &Side| of.targets().iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
-    for side in &sides[1..] {
-        let more: Vec<String> = known(side).into_iter().filter(|t| !sides[0].targets().contains(&t.as_str())).collect();
-        if !more.is_empty() {
-            notes.push(format!("{}: only in `{}`, not compared", more.join(", "), side.name));
-        }
-    }
-    match (common.is_empty(), fault) {
-        (false, _) => Ok(()),
-        (true, Some(fault)) => bail!("{fault}: the rows are not the same; name files with `--data` that all are to score"),
-        (true, None) => bail!("there is nothing to compare: {}", notes.join("; ")),
-    }
+/// Which stages the others have and the first has not.
+fn only_in(sides: &[Side]) -> Vec<String> {
+    let first = sides[0].targets();
+    let more = |side: &Side| side.targets().into_iter().filter(|t| !first.contains(t)).map(str::to_owned).collect::<Vec<_>>();
+    let others = sides[1..].iter().map(|side| (more(side), &side.name)).filter(|(more, _)| !more.is_empty());
+    others.map(|(more, name)| format!("{}: only in `{name}`, not compared", more.join(", "))).collect()
 }
 
 /// Mean prediction and rate of 15 bins of equal number, by ascending prediction.

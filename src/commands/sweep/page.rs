@@ -20,8 +20,8 @@ pub fn html(found: &Found<'_>, beside: Option<&Beside>) -> String {
         page = page.section("differences", &format!("Against {}", plan.methods[0].name), grid(&bars));
     }
     let (along, others): (Vec<_>, Vec<_>) = all.partition(|(title, _)| title.contains(" along "));
-    for (i, (title, table)) in others.into_iter().enumerate() {
-        page = page.section(&format!("differences-{}", i + 1), &plain(title.trim_end_matches(':')), of(&table));
+    for ((title, table), (id, short)) in others.into_iter().zip([("seeds", "Over seeds"), ("rows", "Over test rows")]) {
+        page = page.section(id, short, html! { p { (plain(&title)) } (of(&table)) });
     }
     if let Some(axis) = &plan.axis {
         let charts: Vec<Markup> = figures.iter().map(|f| chart(found, points, f)).collect();

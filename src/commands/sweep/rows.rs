@@ -77,7 +77,8 @@ pub fn note(plan: &Plan, spaces: &[SpaceComparison]) -> String {
     let seeds = if plan.repeat > 1 { "the larger of the p over rows and the p over seeds" } else { "the p over rows" };
     format!(
         "Intervals: over rows, of the mean over the seeds, so they measure row noise alone: how far other test rows would have moved the same models' \
-         figures. p there: {seeds}, adjusted by Holm for all {family} differences; `real`: below 0.05."
+         figures. p there: {seeds}, adjusted by Holm for all {family} differences; `real`: below 0.05.{}",
+        if plan.repeat == 2 { " Two seeds can hardly tell anything from training noise: give five or more." } else { "" }
     )
 }
 

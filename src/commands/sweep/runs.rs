@@ -217,7 +217,7 @@ impl<'a> Runner<'a> {
         let (graph, scores) = own.as_ref().unwrap_or(others);
         let mut spaces = columns(graph, scores);
         spaces.extend(shared_columns((graph, scores), (&others.0, &others.1)).unwrap_or_default());
-        spaces.retain(|s| figures.iter().any(|f| f.path == format!("{}.{}.auc", s.target, s.space)));
+        spaces.retain(|s| figures.iter().any(|f| f.compared && f.path == format!("{}.{}.auc", s.target, s.space)));
         let Some((_, data)) = &self.data else { bail!("there are no data") };
         let clusters = bootstrap.by.as_ref().map(|by| clusters(&data.dataset, by, "--bootstrap-by")).transpose()?;
         let draw = Draw {

@@ -131,6 +131,6 @@ fn a_share_of_the_training_rows_is_a_part_of_a_larger_share() {
     assert!(tenth[0].is_subset(&half[0]) && half[0].is_subset(&all[0]));
     assert!((55..95).contains(&half[0].len()) && (5..30).contains(&tenth[0].len()), "{} {}", half[0].len(), tenth[0].len());
     assert_eq!((&half[1..], &tenth[1..]), (&all[1..], &all[1..]), "valid and test are the same rows");
-    assert_eq!(report.left_out as usize, all[0].len() - half[0].len());
+    assert_eq!(report.left_out, (all[0].len() - half[0].len()) as u64);
     assert_ne!(of(0.5, 2).0[0], half[0]);
 }

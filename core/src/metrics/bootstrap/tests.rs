@@ -138,7 +138,7 @@ fn threads_and_the_order_of_models_change_nothing() {
     assert_eq!(both[1].replicates, alone.members[0].spaces[0].replicates);
 }
 
-/// Intervals of a difference hold the true one in about 95 of 100 worlds, and DeLong's standard error is the bootstrap's.
+/// Intervals of a difference hold the true one in about 95 of 100 worlds, and `DeLong`'s standard error is the bootstrap's.
 #[test]
 fn intervals_hold_the_truth_as_often_as_they_say() {
     let (mu, worlds) = ([0.6, 0.9], 400);
