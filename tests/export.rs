@@ -92,7 +92,10 @@ fn exports(t: &Sandbox, name: &str, sets: &str, numpy: bool) {
     t.ok(&format!("predict {name} --data test.csv --out {name}.parquet"));
     let export = format!("{name}-export");
     let said = t.ok(&format!("export {name} --out {export}")).stdout;
-    says(&said, &["card.json", "model.onnx", "weights.safetensors", "vocabulary/user_id.parquet", "the ONNX graph gives what the model gives"]);
+    says(
+        &said,
+        &["card.json", "model.onnx", "weights.safetensors", "vocabulary/user_id.parquet", "the ONNX graph gives what the model gives"],
+    );
     let (card, rows) = (t.json(&format!("{export}/card.json")), rows_of("test"));
     let found = run(&read(&t.path(&export).join("model.onnx")).unwrap(), inputs(t, &export, &card, &rows)).unwrap();
     let predicted = Table::read(&t.path(&format!("{name}.parquet")));

@@ -19,7 +19,7 @@ mod inputs;
 mod vocabulary;
 
 use crate::onnx::proto::{Entry, Type};
-use crate::onnx::{self, OPSET, Onnx};
+use crate::onnx::{self, Onnx};
 use crate::run::write_aside;
 use crate::score::Scorer;
 use anyhow::{Context, Result, bail};
@@ -161,6 +161,3 @@ fn refuse_existing(out: &Path) -> Result<()> {
     }
     Ok(())
 }
-
-/// Version of the operators that the graph needs, for messages and cards.
-pub const ONNX_OPSET: i64 = OPSET;

@@ -17,8 +17,8 @@ mod build;
 pub mod evaluate;
 mod file;
 mod layers;
-mod nodes;
 mod network;
+mod nodes;
 pub mod proto;
 
 pub use build::{Attribute, Onnx, Value};
