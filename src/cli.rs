@@ -83,7 +83,7 @@ pub enum Command {
     Eval(EvalArgs),
     /// Score rows with a finished run.
     Predict(PredictArgs),
-    /// Give a finished run to other programs: ONNX, safetensors, and a card that says what they mean.
+    /// Give a finished run to other programs, as ONNX and safetensors.
     Export(crate::commands::export::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]

@@ -35,7 +35,7 @@ fn script(t: &Sandbox, name: &str, args: &[&str]) {
     assert!(ran.status.success(), "{name} {args:?}:\n{told}");
     eprint!("{told}");
 }
-/// `onnx.checker`, onnxruntime against `predict`, and, where the towers are plain stacks, NumPy against `predict`.
+/// `onnx.checker`, onnxruntime against `predict`, and, where the towers are plain stacks, `NumPy` against `predict`.
 fn from_outside(t: &Sandbox, export: &str, data: &str, predictions: &str, numpy: bool) {
     script(t, "tests/golden/onnx_check.py", &[export]);
     script(t, "examples/score_onnx.py", &[export, data, predictions]);

@@ -9,7 +9,7 @@
 //!
 //! The ONNX graph takes over where dictionaries end: an id comes in as its table row, a bag as padded rows with weights, a number as it stands
 //! in the data (NaN is missing), and all transforms, pooling, networks and the composition in log space are in the graph. Before it is
-//! written, it is computed on made-up rows and compared with the model ([`check`]). The folder is written aside and renamed: it is whole, or
+//! written, it is computed on made-up rows and compared with the model. The folder is written aside and renamed: it is whole, or
 //! not there.
 
 mod card;
