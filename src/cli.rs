@@ -97,7 +97,7 @@ pub enum Command {
     Report(report::Args),
     /// Measure what each field is worth, by permuting it.
     Importance(importance::Args),
-    /// Give a finished run to other programs: ONNX, safetensors, and a card that says what they mean.
+    /// Give a finished run to other programs, as ONNX and safetensors.
     Export(crate::commands::export::Args),
     /// Write a crate with a plugin of your own to start from.
     #[command(subcommand)]

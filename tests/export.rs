@@ -35,7 +35,7 @@ fn script(t: &Sandbox, name: &str, args: &[&str]) {
     assert!(ran.status.success(), "{name} {args:?}:\n{told}");
     eprint!("{told}");
 }
-/// `onnx.checker`, onnxruntime against `predict`, and, where the towers are plain stacks, NumPy against `predict`.
+/// `onnx.checker`, onnxruntime against `predict`, and, where the towers are plain stacks, `NumPy` against `predict`.
 fn from_outside(t: &Sandbox, export: &str, data: &str, predictions: &str, numpy: bool) {
     script(t, "tests/golden/onnx_check.py", &[export]);
     script(t, "examples/score_onnx.py", &[export, data, predictions]);
@@ -92,7 +92,10 @@ fn exports(t: &Sandbox, name: &str, sets: &str, numpy: bool) {
     t.ok(&format!("predict {name} --data test.csv --out {name}.parquet"));
     let export = format!("{name}-export");
     let said = t.ok(&format!("export {name} --out {export}")).stdout;
-    says(&said, &["card.json", "model.onnx", "weights.safetensors", "vocabulary/user_id.parquet", "the ONNX graph gives what the model gives"]);
+    says(
+        &said,
+        &["card.json", "model.onnx", "weights.safetensors", "vocabulary/user_id.parquet", "the ONNX graph gives what the model gives"],
+    );
     let (card, rows) = (t.json(&format!("{export}/card.json")), rows_of("test"));
     let found = run(&read(&t.path(&export).join("model.onnx")).unwrap(), inputs(t, &export, &card, &rows)).unwrap();
     let predicted = Table::read(&t.path(&format!("{name}.parquet")));

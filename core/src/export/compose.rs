@@ -41,8 +41,7 @@ fn log_pair(onnx: &mut Onnx<'_>, z: &Value) -> (Value, Value) {
 fn union(onnx: &mut Onnx<'_>, events: &[Event], pairs: &[(Value, Value)]) -> Value {
     let mut terms: Vec<Value> = Vec::new();
     for event in events {
-        let steps: Vec<Value> =
-            event.iter().map(|s| if s.reached { pairs[s.stage].0.clone() } else { pairs[s.stage].1.clone() }).collect();
+        let steps: Vec<Value> = event.iter().map(|s| if s.reached { pairs[s.stage].0.clone() } else { pairs[s.stage].1.clone() }).collect();
         let zero = onnx.number(0.0);
         terms.push(onnx.total(steps).unwrap_or(zero));
     }
@@ -87,7 +86,8 @@ mod tests {
         for graph in graphs() {
             let stages = graph.len();
             let rows = extremes.len().pow(stages as u32);
-            let column = |s: usize| -> Vec<f32> { (0..rows).map(|r| extremes[r / extremes.len().pow(s as u32) % extremes.len()]).collect() };
+            let column =
+                |s: usize| -> Vec<f32> { (0..rows).map(|r| extremes[r / extremes.len().pow(s as u32) % extremes.len()]).collect() };
             let logits: Vec<Vec<f32>> = (0..stages).map(column).collect();
             let mut onnx = Onnx::new();
             let inputs: Vec<Value> = (0..stages).map(|s| onnx.input(&format!("z{s}"), Type::Float, &["batch", "one"], "")).collect();

@@ -142,7 +142,9 @@ mod tests {
         let mut graph = Onnx::new();
         let input = graph.input("x", Type::Float, &["batch"], "");
         let mut values = GroupValues::default();
-        fits.iter().for_each(|fit| transform(&mut graph, &input, fit, &mut values));
+        for fit in &fits {
+            transform(&mut graph, &input, fit, &mut values);
+        }
         let found = evaluate(&graph, [("x".to_owned(), Evaluated::floats(vec![raw.len()], raw.to_vec()))].into()).unwrap();
         let layout = Layout {
             groups: vec![],

@@ -9,7 +9,7 @@
 //!
 //! The ONNX graph takes over where dictionaries end: an id comes in as its table row, a bag as padded rows with weights, a number as it stands
 //! in the data (NaN is missing), and all transforms, pooling, networks and the composition in log space are in the graph. Before it is
-//! written, it is computed on made-up rows and compared with the model ([`check`]). The folder is written aside and renamed: it is whole, or
+//! written, it is computed on made-up rows and compared with the model. The folder is written aside and renamed: it is whole, or
 //! not there.
 
 mod card;
@@ -19,7 +19,7 @@ mod inputs;
 mod vocabulary;
 
 use crate::onnx::proto::{Entry, Type};
-use crate::onnx::{self, OPSET, Onnx};
+use crate::onnx::{self, Onnx};
 use crate::run::write_aside;
 use crate::score::Scorer;
 use anyhow::{Context, Result, bail};
@@ -161,6 +161,3 @@ fn refuse_existing(out: &Path) -> Result<()> {
     }
     Ok(())
 }
-
-/// Version of the operators that the graph needs, for messages and cards.
-pub const ONNX_OPSET: i64 = OPSET;

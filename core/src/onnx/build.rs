@@ -91,8 +91,8 @@ impl<'a> Onnx<'a> {
         self.scope.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".")
     }
     /// The name, or the first of `name_2`, `name_3` … that is free.
-    fn free(&mut self, name: String) -> String {
-        let mut free = name.clone();
+    fn free(&mut self, name: &str) -> String {
+        let mut free = name.to_owned();
         let mut n = 2;
         while !self.names.insert(free.clone()) {
             free = format!("{name}_{n}");
@@ -109,7 +109,7 @@ impl<'a> Onnx<'a> {
             return value.clone();
         }
         let scoped = self.scoped(operator);
-        let name = self.free(scoped);
+        let name = self.free(&scoped);
         let attribute = attributes.iter().map(|(name, value)| attribute(name, value)).collect();
         let value = Value(name.as_str().into());
         self.nodes.push(Node { input: inputs, output: vec![name.clone()], name, op_type: operator.into(), attribute });
@@ -134,7 +134,7 @@ impl<'a> Onnx<'a> {
             return value.clone();
         }
         self.constants += 1;
-        let name = self.free(format!("constant.{}", self.constants));
+        let name = self.free(&format!("constant.{}", self.constants));
         let value = Value(name.as_str().into());
         self.initializers.push(Initializer { name, dims: dims.to_vec(), data });
         self.known.insert(key, value.clone());
@@ -163,7 +163,7 @@ impl<'a> Onnx<'a> {
 
     /// Something that goes in; its dimensions are named.
     pub fn input(&mut self, name: &str, element: Type, dims: &[&str], what: &str) -> Value {
-        let name = self.free(name.to_owned());
+        let name = self.free(name);
         self.inputs.push(value_info(&name, element, dims, what));
         Value(name.into())
     }

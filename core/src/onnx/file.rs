@@ -83,11 +83,8 @@ impl External {
         let padding = vec![0; usize::try_from(start - self.at)?];
         self.out.write_all(&padding).and_then(|()| self.out.write_all(bytes)).with_context(|| format!("writing `{}`", self.shown))?;
         self.at = start + bytes.len() as u64;
-        let external_data = vec![
-            Entry::new("location", location),
-            Entry::new("offset", start.to_string()),
-            Entry::new("length", bytes.len().to_string()),
-        ];
+        let external_data =
+            vec![Entry::new("location", location), Entry::new("offset", start.to_string()), Entry::new("length", bytes.len().to_string())];
         Ok(Tensor { external_data, data_location: Some(1), ..bare })
     }
     fn finish(self) -> Result<u64> {

@@ -10,15 +10,15 @@
 //!   path within the module (`layers.0.weight`). Nodes carry the scope too.
 //! - **Shapes.** The first dimension is the batch, of any size; a sequence adds one for its values, padded, with a mask.
 //! - **Files.** [`write`] keeps small weights in the model and puts large ones into one file beside it, aligned, as protobuf ends at 2 GiB.
-//! - **Check.** [`evaluate`] computes a graph by the definition of each operator. The conformance kit compares a tower's graph with its
+//! - **Check.** [`evaluate()`] computes a graph by the definition of each operator. The conformance kit compares a tower's graph with its
 //!   `forward`, and an export a whole funnel's with the scores of the model, so that a wrong graph is not written.
 
 mod build;
 pub mod evaluate;
 mod file;
 mod layers;
-mod nodes;
 mod network;
+mod nodes;
 pub mod proto;
 
 pub use build::{Attribute, Onnx, Value};

@@ -4,6 +4,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
 use esmm_funnel_core::device::{Bk, Device};
+use esmm_funnel_core::onnx::{Onnx, OnnxInput, OnnxOutput};
 use esmm_funnel_core::plugin::{StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -58,6 +59,19 @@ impl Tower for GatedTower<Bk> {
         let gates = sigmoid(self.gates.forward(squeezed)).mul_scalar(2.0);
         let hidden = relu(self.hidden.forward(input.dense() * gates));
         StageOutput::logit(self.head.forward(input.dropout(hidden, self.dropout, 0)))
+    }
+    // For `export`; the conformance kit compares it with `forward`.
+    fn onnx(&self, graph: &mut Onnx<'_>, input: &OnnxInput) -> Option<OnnxOutput> {
+        let (x, two) = (input.dense(graph), graph.number(2.0));
+        let squeezed = graph.linear("squeeze", &x, &self.squeeze);
+        let squeezed = graph.relu(&squeezed);
+        let gates = graph.linear("gates", &squeezed, &self.gates);
+        let gates = graph.sigmoid(&gates);
+        let gates = graph.mul(&gates, &two);
+        let gated = graph.mul(&x, &gates);
+        let hidden = graph.linear("hidden", &gated, &self.hidden);
+        let hidden = graph.relu(&hidden);
+        Some(OnnxOutput::logit(graph.linear("head", &hidden, &self.head)))
     }
 }
 register_tower!("gated", Gated);

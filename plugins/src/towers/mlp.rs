@@ -1,11 +1,15 @@
 //! `mlp`: linear layers with a nonlinearity between them. Other towers and encoders build their hidden layers from it.
 
+mod onnx;
+
+pub(crate) use onnx::onnx_beside;
+
 use super::batch::{BatchNorm, Dice};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PRelu, PReluConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{gelu, relu};
 use esmm_funnel_core::device::{Bk, Device};
-use esmm_funnel_core::onnx::{Layer, Onnx, OnnxInput, OnnxOutput, Value};
+use esmm_funnel_core::onnx::{Layer, Onnx, OnnxInput, OnnxOutput};
 use esmm_funnel_core::plugin::{Needs, PlainPerceptron, StageInput, StageOutput, StageShape, Tower, TowerSettings};
 use esmm_funnel_core::register_tower;
 use schemars::JsonSchema;
@@ -232,78 +236,11 @@ impl MlpTower<Bk> {
     }
 }
 
-/// The same as nodes; the layers work on the last dimension, whatever stands before it.
-impl MlpTower<Bk> {
-    /// As [`Self::hidden`].
-    ///
-    /// # Shapes
-    /// `[.., W]` → `[.., H]`.
-    pub(crate) fn onnx_hidden(&self, graph: &mut Onnx<'_>, x: &Value) -> Value {
-        self.layers.iter().enumerate().fold(x.clone(), |x, (i, layer)| {
-            let product = graph.linear(&format!("layers.{i}"), &x, layer);
-            self.onnx_after(i, graph, &product)
-        })
-    }
-    /// As [`Self::output`].
-    pub(crate) fn onnx_output(&self, graph: &mut Onnx<'_>, x: &Value) -> OnnxOutput {
-        let hidden = self.onnx_hidden(graph, x);
-        match &self.head {
-            None => OnnxOutput::logit(hidden),
-            Some(head) => {
-                let output = OnnxOutput::logit(graph.linear("head", &hidden, head));
-                if self.is_empty() { output } else { output.with_hidden(hidden) }
-            }
-        }
-    }
-    fn onnx_after(&self, layer: usize, graph: &mut Onnx<'_>, x: &Value) -> Value {
-        #[allow(clippy::cast_possible_truncation)]
-        let x = match (self.norms.get(layer), self.batch_norms.get(layer)) {
-            (Some(norm), _) => graph.layer_norm(&format!("norms.{layer}"), x, norm, LAYER_EPSILON as f32),
-            (_, Some(norm)) => graph.scope(&format!("batch_norms.{layer}"), |graph| norm.onnx(graph, x)),
-            _ => x.clone(),
-        };
-        match (self.slopes.get(layer), self.dices.get(layer)) {
-            (Some(slopes), _) => {
-                let slope = graph.parameter(&format!("slopes.{layer}.alpha"), &slopes.alpha.val());
-                graph.prelu(&x, &slope)
-            }
-            (_, Some(dice)) => graph.scope(&format!("dices.{layer}"), |graph| dice.onnx(graph, &x)),
-            _ if self.activation == Activation::Gelu => graph.gelu(&x),
-            _ => graph.relu(&x),
-        }
-    }
-    /// The layers by name, the head last.
-    fn stack(&self) -> Vec<Layer> {
-        let layer = |i: usize| Layer {
-            linear: format!("layers.{i}"),
-            norm: match (self.norms.get(i), self.batch_norms.get(i)) {
-                (Some(_), _) => Some(("layer", format!("norms.{i}"))),
-                (_, Some(_)) => Some(("batch", format!("batch_norms.{i}"))),
-                _ => None,
-            },
-            activation: Some(match self.activation {
-                Activation::Relu => ("relu", None),
-                Activation::Gelu => ("gelu", None),
-                Activation::Prelu => ("prelu", Some(format!("slopes.{i}"))),
-                Activation::Dice => ("dice", Some(format!("dices.{i}"))),
-            }),
-        };
-        let head = self.head.iter().map(|_| Layer { linear: "head".into(), norm: None, activation: None });
-        (0..self.layers.len()).map(layer).chain(head).collect()
-    }
-}
-
 /// The output with further logits added, `[B, 1]` each.
 pub(crate) fn beside(output: StageOutput, terms: impl IntoIterator<Item = Tensor<Bk, 2>>) -> StageOutput {
     let logit = terms.into_iter().fold(output.logit, |sum, term| sum + term.squeeze_dim(1));
     StageOutput { logit, ..output }
 }
-/// The same as nodes.
-pub(crate) fn onnx_beside(graph: &mut Onnx<'_>, output: OnnxOutput, terms: impl IntoIterator<Item = Value>) -> OnnxOutput {
-    let logit = terms.into_iter().fold(output.logit, |sum, term| graph.add(&sum, &term));
-    OnnxOutput { logit, ..output }
-}
-
 impl TowerSettings for Mlp {
     type Tower = MlpTower<Bk>;
     fn needs(&self) -> Needs {

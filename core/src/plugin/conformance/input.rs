@@ -197,7 +197,8 @@ impl Input {
             values.insert(value.name().to_owned(), Evaluated::floats(dims, data));
             value
         };
-        let mut flat = |graph: &mut Onnx<'_>, name: String, part: &HostPart| put(graph, name, vec![self.rows, part.width], part.values.clone());
+        let mut flat =
+            |graph: &mut Onnx<'_>, name: String, part: &HostPart| put(graph, name, vec![self.rows, part.width], part.values.clone());
         let mut input = OnnxInput::default();
         for (i, part) in self.parts.iter().enumerate() {
             input.parts.push(flat(graph, format!("part_{i}"), part));
