@@ -156,23 +156,24 @@ impl<'a> RowProgress<'a> {
         Self { ui, what, bar: RefCell::new(None), started: Cell::new(now), shown: Cell::new(now) }
     }
     /// Rows, share, speed and time left; and what there is to be told.
-    pub fn prepare(&self, p: PrepareProgress) {
-        if p.rows == p.earlier_rows && p.bytes == p.earlier_bytes {
+    pub fn prepare(&self, progress: PrepareProgress) {
+        let PrepareProgress { rows, bytes, total_bytes, earlier_rows, earlier_bytes, note } = progress;
+        if (rows, bytes) == (earlier_rows, earlier_bytes) {
             // What came before, as a look at the data, is no part of its speed.
             self.started.set(Instant::now());
         }
-        if let Some(note) = &p.note {
-            self.ui.story(&told(note, &p));
+        if let Some(note) = note {
+            self.ui.story(&told(note, rows, bytes, total_bytes));
         }
-        self.rows_line(p.rows, p.rows.saturating_sub(p.earlier_rows), || self.of_bytes(&p).unwrap_or_default());
+        let more = || self.of_bytes(bytes, bytes.saturating_sub(earlier_bytes), total_bytes).unwrap_or_default();
+        self.rows_line(rows, rows.saturating_sub(earlier_rows), more);
     }
-    /// Share, speed and time left, where the source has bytes.
+    /// Share, speed and time left, where the source has bytes. `own`: those that this process has read.
     #[allow(clippy::cast_precision_loss)]
-    fn of_bytes(&self, p: &PrepareProgress) -> Option<String> {
-        let own = p.bytes.saturating_sub(p.earlier_bytes);
-        let rate = (p.total_bytes > 0 && own > 0).then(|| own as f64 / self.seconds())?;
-        let left = clock(p.total_bytes.saturating_sub(p.bytes) as f64 / rate);
-        Some(format!("  {:.0}%  {:.0} MB/s  eta {left}", percent(p.bytes, p.total_bytes), rate / 1e6))
+    fn of_bytes(&self, bytes: u64, own: u64, total: u64) -> Option<String> {
+        let rate = (total > 0 && own > 0).then(|| own as f64 / self.seconds())?;
+        let left = clock(total.saturating_sub(bytes) as f64 / rate);
+        Some(format!("  {:.0}%  {:.0} MB/s  eta {left}", percent(bytes, total), rate / 1e6))
     }
     pub fn show(&self, rows: u64, more: &str) {
         self.rows_line(rows, rows, || more.to_owned());
@@ -213,12 +214,14 @@ impl<'a> RowProgress<'a> {
 }
 
 /// What there is to be told of preparing, in words.
-fn told(note: &PrepareNote, p: &PrepareProgress) -> String {
-    let share = if p.total_bytes > 0 { format!(", {:.0}%", percent(p.bytes, p.total_bytes)) } else { String::new() };
+fn told(note: PrepareNote, rows: u64, bytes: u64, total_bytes: u64) -> String {
+    let share = (total_bytes > 0).then(|| format!("at {:.0}%", percent(bytes, total_bytes)));
+    let row = (rows > 0 || share.is_none()).then(|| format!("after row {}", count(rows)));
+    let place = share.into_iter().chain(row).collect::<Vec<_>>().join(", ");
     match note {
-        PrepareNote::GoesOn => format!("encoding goes on after row {}{share}, where it was interrupted", count(p.rows)),
+        PrepareNote::GoesOn => format!("encoding goes on {place}, where it was interrupted"),
         PrepareNote::BeginsAnew(why) => format!("encoding was interrupted before, but begins anew: {why}"),
-        PrepareNote::Interrupted => format!("encoding is interrupted after row {}{share}; the same command goes on there", count(p.rows)),
+        PrepareNote::Interrupted => format!("encoding is interrupted {place}; the same command goes on there"),
     }
 }
 
@@ -254,5 +257,20 @@ fn short(n: f64) -> String {
         format!("{:.1}k", n / 1e3)
     } else {
         format!("{n:.0}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_preparing_goes_on_is_told() {
+        let goes_on = |rows, bytes, total| told(PrepareNote::GoesOn, rows, bytes, total);
+        assert_eq!(goes_on(0, 24, 100), "encoding goes on at 24%, where it was interrupted");
+        assert_eq!(goes_on(1200, 61, 100), "encoding goes on at 61%, after row 1,200, where it was interrupted");
+        assert_eq!(goes_on(7, 0, 0), "encoding goes on after row 7, where it was interrupted");
+        assert!(told(PrepareNote::Interrupted, 7, 0, 0).ends_with("the same command goes on there"));
+        assert_eq!((clock(48.9), clock(3723.0)), ("0:48".into(), "1:02:03".into()));
     }
 }

@@ -349,7 +349,7 @@ mod tests {
             let seen = seen.into_inner();
             assert!(seen.is_sorted_by_key(|p| (p.rows, p.bytes)), "{seen:?}");
             assert!(seen[0].bytes > 0);
-            let last = seen[seen.len() - 1];
+            let last = &seen[seen.len() - 1];
             assert_eq!((last.rows, last.bytes), (60_000, last.total_bytes));
         }
     }
