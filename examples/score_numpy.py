@@ -99,6 +99,22 @@ def activate(kind, x, get, name):
     return x * (p + (1 - p) * get(name + ".alpha"))
 
 
+def calibrated(stage, z):
+    """A logit after the run's calibration, if it has one."""
+    if stage["calibration"] is None:
+        return z
+    how = stage["calibration"]["map"]
+    if how["method"] == "platt":
+        z = how["slope"] * z + how["intercept"]
+    elif how["method"] == "temperature":
+        z = z / how["temperature"]
+    elif how["method"] == "isotonic":
+        x, y = np.array(how["knots"], dtype=np.float64).T
+        outside = np.minimum(z - x[0], 0) + np.maximum(z - x[-1], 0)
+        z = np.interp(z, x, y) + 1e-4 * outside
+    return z + stage["calibration"]["log_keep_rate"]
+
+
 def log_sigmoid(z):
     return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
 
@@ -124,6 +140,7 @@ def main(folder, data, predictions=None):
         raise SystemExit(f"encoder `{export.card['encoder']['kind']}` mixes the features; take score_onnx.py")
     weights = load_file(export.folder / export.card["files"]["weights"])
     logits = {s["name"]: tower(s, weights, dense(export, weights, s, rows)).astype(np.float64) for s in export.card["stages"]}
+    logits = {s["name"]: calibrated(s, logits[s["name"]]) for s in export.card["stages"]}
     probabilities = compose(export.card, logits)
     for name in export.card["outputs"]:
         print(f"{name}: mean {probabilities[name].mean():.6f} over {len(rows)} rows")

@@ -1,14 +1,12 @@
 //! `export`: a finished run for other programs.
 
-use super::RUNS;
+use super::{RUNS, open_scorer};
 use crate::STOP;
 use crate::ui::{Exit, Ui, count};
 use anyhow::Result;
 use clap::ValueEnum;
-use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::export::ExportOptions;
 use esmm_funnel_core::run::find_run;
-use esmm_funnel_core::score::Scorer;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +21,9 @@ pub struct Args {
     /// What to write beside the card and the vocabularies [default: both].
     #[arg(long = "as", value_enum, value_name = "KIND")]
     form: Option<Form>,
+    /// Leave the run's calibration out.
+    #[arg(long)]
+    uncalibrated: bool,
     /// Above so many MiB of weights the large ones stand in `model.onnx.data`, beside `model.onnx`.
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     inline_mib: u32,
@@ -39,7 +40,7 @@ pub enum Form {
 
 pub fn run(args: &Args, ui: &Ui) -> Result<Exit> {
     let folder = find_run(&args.run, Path::new(RUNS))?;
-    let scorer = Scorer::open(&folder, &cpu())?;
+    let scorer = open_scorer(&folder, args.uncalibrated, ui)?;
     let options = ExportOptions {
         safetensors: args.form != Some(Form::Onnx),
         onnx: args.form != Some(Form::Safetensors),

@@ -7,7 +7,7 @@
 use super::{Map, Sample};
 
 /// The least slope anywhere.
-pub(super) const TILT: f64 = 1e-4;
+pub(crate) const TILT: f64 = 1e-4;
 
 /// Rows of one rate, one step of the staircase.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -13,6 +13,7 @@ mod isotonic;
 mod platt;
 mod temperature;
 
+pub(crate) use isotonic::TILT;
 pub use file::{Calibration, Checked, FittedOn, StageCalibration};
 
 use serde::{Deserialize, Serialize};

@@ -72,6 +72,7 @@ fn stage(scorer: &Scorer, s: usize) -> Value {
         "equation": words.equation,
         "events": events(scorer, &scorer.graph.targets[s].yes),
         "bias": scorer.model.biases[s],
+        "calibration": scorer.graph.correction(s).map(|c| json!({ "map": c.map, "log_keep_rate": c.log_keep_rate })),
         "without": stated.features.without,
         "tower": {
             "kind": stated.tower.kind,

@@ -2,13 +2,19 @@
 //!
 //! Everything is a sum of `ln σ(±z) = min(±z, 0) − ln(1 + e^(−|z|))`, finite for any logit, and the exponential comes last.
 
+use crate::calibration::{Correction, Map, TILT};
 use crate::graph::words::prediction_columns;
 use crate::graph::{Composition, Event, Graph};
+use crate::onnx::proto::Type;
 use crate::onnx::{Onnx, Value};
 
 /// The columns of [`prediction_columns`] by name, from per-stage logits `[B, 1]`; each `[B, 1]`.
 pub(super) fn probabilities(onnx: &mut Onnx<'_>, graph: &Graph, logits: &[Value]) -> Vec<(String, Value)> {
-    let pairs: Vec<(Value, Value)> = logits.iter().map(|z| log_pair(onnx, z)).collect();
+    let mut pairs = Vec::with_capacity(logits.len());
+    for (stage, z) in logits.iter().enumerate() {
+        let z = graph.correction(stage).map_or_else(|| z.clone(), |correction| corrected(onnx, correction, z));
+        pairs.push(log_pair(onnx, &z));
+    }
     let mut out = Vec::new();
     for (target, of) in graph.targets.iter().enumerate() {
         let full = union(onnx, &of.yes, &pairs);
@@ -22,6 +28,39 @@ pub(super) fn probabilities(onnx: &mut Onnx<'_>, graph: &Graph, logits: &[Value]
         }
     }
     prediction_columns(graph).into_iter().zip(out).collect()
+}
+
+/// [`Correction::apply`], in double precision: knots may lie close together.
+fn corrected(onnx: &mut Onnx<'_>, correction: &Correction, z: &Value) -> Value {
+    let wide = onnx.cast(z, Type::Double);
+    let affine = |onnx: &mut Onnx<'_>, slope: f64, intercept: f64| {
+        let (slope, intercept) = (onnx.double(slope), onnx.double(intercept));
+        let scaled = onnx.mul(&wide, &slope);
+        onnx.add(&scaled, &intercept)
+    };
+    let after = correction.log_keep_rate;
+    let out = match &correction.map {
+        Map::None {} => affine(onnx, 1.0, after),
+        Map::Platt { slope, intercept } => affine(onnx, *slope, intercept + after),
+        Map::Temperature { temperature } => affine(onnx, 1.0 / temperature, after),
+        // A line, and at each knot a bend: y₀ + s·(z − x₀) + Σ Δsᵢ·max(z − xᵢ, 0).
+        Map::Isotonic { knots } => {
+            let mut slopes = vec![TILT];
+            slopes.extend(knots.windows(2).map(|k| (k[1].1 - k[0].1) / (k[1].0 - k[0].0)));
+            slopes.push(TILT);
+            let bends: Vec<f64> = slopes.windows(2).map(|s| s[1] - s[0]).collect();
+            let (x, y) = knots.first().copied().unwrap_or_default();
+            let line = affine(onnx, TILT, y - TILT * x + after);
+            let (at, bends, zero) = (knots.iter().map(|k| k.0).collect::<Vec<_>>(), onnx.doubles(&bends), onnx.double(0.0));
+            let at = onnx.doubles(&at);
+            let past = onnx.sub(&wide, &at);
+            let past = onnx.max(&past, &zero);
+            let bent = onnx.mul(&past, &bends);
+            let sum = onnx.sum(&bent, &[1], true);
+            onnx.add(&line, &sum)
+        }
+    };
+    onnx.cast(&out, Type::Float)
 }
 
 /// `(ln σ(z), ln σ(−z))`.
@@ -70,13 +109,21 @@ mod tests {
     use crate::onnx::{Evaluated, evaluate};
     use crate::score;
 
-    /// Branches, a shared label, an outcome over both ways; and a chain.
-    fn graphs() -> [Graph; 3] {
+    /// Branches, a shared label, an outcome over both ways; a chain; and a chain whose logits are corrected.
+    fn graphs() -> [Graph; 4] {
         let node = |name: &str, parent, unless| Node { name: name.into(), label: name.into(), parent, unless };
         let chain = Graph::new("row".into(), vec![node("a", None, None), node("b", Some(0), None), node("c", Some(1), None)], vec![]);
         let branches = vec![node("a", None, None), node("b", Some(0), None), node("c", Some(1), None), node("d", Some(0), Some(1))];
         let quotient = chain.composed_by(Composition::Quotient);
-        [chain, Graph::new("row".into(), branches, vec![("any".into(), vec![2, 3])]), quotient]
+        let correction = |map, rate: f64| Some(Correction { map, log_keep_rate: rate.ln() });
+        let knots = vec![(-19.0, -12.0), (-1.5, -3.0), (-1.4999, -2.0), (0.25, 0.5)];
+        let corrections = vec![
+            correction(Map::Platt { slope: 0.8, intercept: -0.3 }, 1.0),
+            correction(Map::Isotonic { knots }, 0.1),
+            correction(Map::Temperature { temperature: 1.7 }, 1.0),
+        ];
+        let calibrated = chain.clone().calibrated_by(corrections);
+        [chain, Graph::new("row".into(), branches, vec![("any".into(), vec![2, 3])]), quotient, calibrated]
     }
 
     #[test]
