@@ -89,9 +89,13 @@ fn inputs(t: &Sandbox, export: &str, card: &Value, rows: &[Row]) -> Named<'stati
 /// Trains on the log, exports, and compares the file's graph with `predict`, row by row.
 fn exports(t: &Sandbox, name: &str, sets: &str, numpy: bool) {
     t.ok(&format!("run log.toml --out {name} --set train.epochs=1 {sets}"));
-    t.ok(&format!("predict {name} --data test.csv --out {name}.parquet"));
+    exported(t, name, name, numpy);
+}
+/// Exports a run, as `name`, and compares the file's graph with `predict`, row by row.
+fn exported(t: &Sandbox, run_folder: &str, name: &str, numpy: bool) {
+    t.ok(&format!("predict {run_folder} --data test.csv --out {name}.parquet"));
     let export = format!("{name}-export");
-    let said = t.ok(&format!("export {name} --out {export}")).stdout;
+    let said = t.ok(&format!("export {run_folder} --out {export}")).stdout;
     says(
         &said,
         &["card.json", "model.onnx", "weights.safetensors", "vocabulary/user_id.parquet", "the ONNX graph gives what the model gives"],
@@ -122,6 +126,26 @@ fn towers_that_are_stacks_of_layers() {
     ] {
         exports(&t, name, &format!("--set defaults.tower={{kind=\"mlp\",{settings}}}"), true);
     }
+}
+
+#[test]
+fn calibrated_runs() {
+    let t = Sandbox::with_log();
+    t.ok("run log.toml --set train.epochs=4 --out run -q");
+    let maps: [fn(&Value) -> bool; 3] =
+        [|m| m["slope"].is_f64(), |m| m["temperature"].is_f64(), |m| m["knots"].as_array().is_some_and(|k| k.len() > 2)];
+    for (method, is_there) in ["platt", "temperature", "isotonic"].into_iter().zip(maps) {
+        t.ok(&format!("calibrate run --method {method} --keep-rate click=0.5"));
+        exported(&t, "run", method, true);
+        let card = t.json(&format!("{method}-export/card.json"));
+        assert!(is_there(&card["stages"][0]["calibration"]["map"]), "{method}: {}", card["stages"][0]["calibration"]);
+    }
+    // The calibration is in the graph, and can be left out.
+    t.ok("export run --uncalibrated --out raw");
+    assert!(t.json("raw/card.json")["stages"][0]["calibration"].is_null());
+    t.ok("predict run --uncalibrated --data test.csv --out raw.parquet");
+    let click = |file: &str| Table::read(&t.path(file)).numbers("p_click");
+    assert_ne!(click("raw.parquet"), click("isotonic.parquet"));
 }
 
 #[test]

@@ -73,6 +73,25 @@ fn the_readme_lists_the_plugins_of_this_build() {
     shipped(&path, &format!("{before}{start}{table}{end}{after}"));
 }
 
+/// The second screen: everything but the server, which does not end.
+#[test]
+fn the_readme_puts_a_run_to_work_as_it_says() {
+    let Ok(readme) = fs::read_to_string(Path::new(PROJECT).join("README.md")) else { return };
+    let Some((_, section)) = readme.split_once("## Put it to work") else { panic!("no such section in the README") };
+    let commands =
+        section.split("```").nth(1).unwrap().lines().filter(|l| l.starts_with("esmm-funnel") && !l.contains("esmm-funnel serve"));
+    let script: Vec<String> = commands
+        .map(|l| l.replace("funnels/", &format!("{PROJECT}/funnels/")).replace("examples/", &format!("{PROJECT}/examples/")))
+        .collect();
+    assert_eq!(script.len(), 6);
+    let t = Sandbox::new();
+    t.shell(&format!("set -e\n{}", script.join("\n"))).exits(0);
+    for file in ["report.html", "model-card.md", "importance.json", "calibration.json"] {
+        assert!(t.path("grocery").join(file).is_file(), "{file}");
+    }
+    assert!(t.path("grocery-export/model.onnx").is_file() && t.path("scores/predict.json").is_file());
+}
+
 #[test]
 fn the_page_of_plugins_is_what_the_program_prints() {
     shipped(&Path::new(PROJECT).join("docs/plugins.md"), &Sandbox::new().ok("list --markdown --settings").stdout);

@@ -13,8 +13,8 @@ mod isotonic;
 mod platt;
 mod temperature;
 
-pub(crate) use isotonic::TILT;
 pub use file::{Calibration, Checked, FittedOn, StageCalibration};
+pub(crate) use isotonic::TILT;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -5,8 +5,8 @@
 mod basic;
 mod bootstrap;
 mod comparison;
-mod delong;
 pub mod curves;
+mod delong;
 mod evaluation;
 mod expectation;
 mod paired;
