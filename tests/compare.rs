@@ -71,7 +71,7 @@ fn a_trained_model_against_one_that_learned_nothing() {
     assert_eq!(t.json("out/compare.json")["spaces"], result["spaces"]);
     says(
         &t.text("out/compare.md"),
-        &["# Comparison with `bad`", "| stage and space | run |", "real: better", "- Intervals and p rows: row noise"],
+        &["# Comparison with `bad`", "| stage and space | run |", "| \\|ln PCOC\\| |", "real: better", "- Intervals and p rows: row noise"],
     );
     let page = t.text("out/compare.html");
     says(&page, &["<svg", "click full", "real: better", "Reliability", "Learning curves"]);

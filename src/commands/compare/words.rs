@@ -33,8 +33,9 @@ impl Form {
 
 /// A table in Markdown, numbers to the right.
 pub fn markdown_table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let line =
-        |cells: &mut dyn Iterator<Item = &str>| format!("| {} |\n", cells.map(|c| c.replace('*', "\\*")).collect::<Vec<_>>().join(" | "));
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        format!("| {} |\n", cells.map(|c| c.replace('*', "\\*").replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
+    };
     let rule = format!("|---{}|\n", "|---:".repeat(header.len() - 1));
     format!(
         "{}{rule}{}",
