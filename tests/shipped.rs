@@ -85,7 +85,8 @@ fn the_readme_puts_a_run_to_work_as_it_says() {
         .collect();
     assert_eq!(script.len(), 6);
     let t = Sandbox::new();
-    t.shell(&format!("set -e\n{}", script.join("\n"))).exits(0);
+    let script = script.join("\n").replace("esmm-funnel ", "\"$esmm\" ");
+    t.shell(&format!("set -e\n{script}")).exits(0);
     for file in ["report.html", "model-card.md", "importance.json", "calibration.json"] {
         assert!(t.path("grocery").join(file).is_file(), "{file}");
     }
