@@ -53,8 +53,8 @@ fn weights_beside_are_those_written_by_hand() {
     assert_eq!(rows("beside"), rows("plain"));
 
     // The run's own spec leads to the same data; other data need no weights.
-    assert_eq!(t.ok("eval beside --format json").json()["purchase"], metrics("beside")["purchase"]);
-    assert_eq!(t.ok("eval beside --data test.csv --format json").json()["purchase"], metrics("beside")["purchase"]);
+    assert_eq!(t.ok("eval beside --format json").json()["test"]["purchase"], metrics("beside")["purchase"]);
+    assert_eq!(t.ok("eval beside --data test.csv --format json").json()["test"]["purchase"], metrics("beside")["purchase"]);
     let check = t.ok(&format!("check log.toml {BESIDE} {WEIGHTS}")).stdout;
     says(&check, &["each row weighted by `loss_weight`", "−mean u·[ purchase·ln σ(z_purchase)", "u = min(1/p_click,4)"]);
     let full = t.ok(&format!("check log.toml {BESIDE} {WEIGHTS} --set objective.kind=entire_space")).stdout;
@@ -78,7 +78,7 @@ fn what_does_not_fit_is_told() {
     let files = |files: &str| format!("--set data.beside={files} {WEIGHTS} --set objective.kind=conditional");
     says(&fails(&files(r#"["scores/part-00000.parquet"]"#)), &["names 1 file, and the data have 3 inputs", "--> --set"]);
     let swapped = files(r#"["scores/part-00001.parquet","scores/part-00000.parquet","scores/part-00002.parquet"]"#);
-    says(&fails(&swapped), &["part-00001.parquet: row 1: `id` is another than at", "train.csv:2"]);
+    says(&fails(&swapped), &["`scores/part-00001.parquet` has 800 rows, and `train.csv`, which it stands beside, has 4000"]);
     says(&fails(&files(r#"["scores"]"#)), &["names no .parquet, .csv or .tsv files", "part-*.parquet"]);
     says(&fails(&files(r#"["nowhere/*.parquet"]"#)), &["no file matches `nowhere/*.parquet`", "--> --set"]);
     says(&fails(&format!("{BESIDE} --set data.keys=[\"id\"] {WEIGHTS}")), &["column `day` stands in the data and beside them"]);
@@ -88,7 +88,10 @@ fn what_does_not_fit_is_told() {
     says(&fails(&format!("{BESIDE} {wrong}")), &["stage.purchase.loss_weight: expected an operator or `)`, found the end"]);
     let constant = "--set stage.purchase.loss_weight=2";
     says(&fails(&format!("{BESIDE} {constant}")), &["stage.purchase.loss_weight"]);
-    // Fewer rows than the data have.
+    // As many rows, in another order; and fewer rows.
+    let mut lines: Vec<String> = rows_of("train").iter().map(|r| format!("{},0.5", r.id)).collect();
+    lines.swap(2500, 2501);
+    t.write("moved.csv", format!("id,p_click\n{}\n", lines.join("\n")));
     let short = csv(&rows_of("train")[..10], false).replace("user_id,city,item_id,tags,price", "a,b,c,d,p_click");
     t.write("short.csv", short);
     t.write(
@@ -96,5 +99,7 @@ fn what_does_not_fit_is_told() {
         t.text("log.toml").replace("kind = \"files\"\nvalid = [\"valid.csv\"]\ntest = [\"test.csv\"]", "kind = \"random\""),
     );
     let ran = t.fails(&format!("check one.toml {}", files("[\"short.csv\"]")));
+    let moved = t.fails(&format!("check one.toml {}", files("[\"moved.csv\"]")));
+    says(&moved, &["moved.csv: row 2501: `id` is another than at ", "train.csv:2502"]);
     says(&ran, &["short.csv` has 10 rows, and `", "train.csv`, which it stands beside, has 4000"]);
 }
