@@ -346,7 +346,7 @@ mod tests {
         assert!(!one.log && one.edges.windows(2).all(|w| w[0] < w[1]));
     }
 
-    /// Numbers of scikit-learn and SciPy; the script that made them is `tests/golden/curves_sklearn.py`.
+    /// Numbers of scikit-learn and `scipy`; the script that made them is `tests/golden/curves_sklearn.py`.
     #[test]
     fn agrees_with_scikit_learn() {
         let golden: serde_json::Value = serde_json::from_str(include_str!("../../../tests/golden/curves_sklearn.json")).unwrap();
