@@ -263,7 +263,8 @@ fn arrow_bodies_are_rows_too() {
     }
     let text = arrow_rows(&rows);
     let changed = |name: &str, array: ArrayRef| {
-        let columns = text.schema().fields().iter().map(|f| f.name().clone()).zip(text.columns().iter().cloned());
+        let schema = text.schema();
+        let columns = schema.fields().iter().map(|f| f.name().clone()).zip(text.columns().iter().cloned());
         stream(&RecordBatch::try_from_iter(columns.map(|(n, a)| if n == name { (n, array.clone()) } else { (n, a) })).unwrap())
     };
     let words: ArrayRef = Arc::new(StringArray::from(vec!["dear"; 300]));
