@@ -107,7 +107,9 @@ fn each_seed_has_a_report() {
     let t = Sandbox::with_log();
     t.ok("run log.toml --repeat 2 --out run -q");
     let pages = ["run/seed-1/report.html", "run/seed-2/report.html"].map(|p| t.text(p));
-    pages.iter().for_each(|p| whole(p));
+    for page in &pages {
+        whole(page);
+    }
     assert!(pages[0] != pages[1]);
 }
 
