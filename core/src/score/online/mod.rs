@@ -46,8 +46,10 @@ impl Online {
     /// # Errors
     /// As [`Scorer::open`].
     pub fn open(folder: &RunFolder, device: &Device) -> Result<Self> {
-        let version = version(folder)?;
+        let version = version(folder);
+        // Of a run that has not finished, this says so.
         let scorer = Scorer::open(folder, device)?;
+        let version = version?;
         let columns = columns::of(scorer.preprocessor.layout());
         let input = |name: &str| Input { name: name.into(), path: None, fingerprint: String::new(), unit: "row", bytes: 0, entities: None };
         let online = Self {
