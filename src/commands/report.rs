@@ -80,7 +80,7 @@ pub fn at_the_end(finished: &Finished, spec: &Spec, folder: &RunFolder, data: &L
     match catch_unwind(AssertUnwindSafe(write)) {
         Ok(Ok(())) => tracing::info!("the report took {:.2} s", started.elapsed().as_secs_f64()),
         Ok(Err(error)) => {
-            ui.story(&format!("warning: the run is finished, but its report could not be written: {}; {again}", chain(&error)))
+            ui.story(&format!("warning: the run is finished, but its report could not be written: {}; {again}", chain(&error)));
         }
         Err(_) => ui.story(&format!("warning: the run is finished, but writing its report met an internal fault; {again}")),
     }

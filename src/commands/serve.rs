@@ -14,7 +14,7 @@ pub struct Args {
     /// Where to listen; port 0 takes any that is free, and stdout says which.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
     pub addr: String,
-    /// Ask for the bearer token in this file [default: the variable ESMM_FUNNEL_TOKEN, if set].
+    /// Ask for the bearer token in this file [default: the variable `ESMM_FUNNEL_TOKEN`, if set].
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Look every so many seconds whether RUN is another run or has changed, and reload; SIGHUP reloads at once.

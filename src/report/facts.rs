@@ -83,7 +83,7 @@ pub struct Setting {
 pub struct SpaceFacts {
     /// Index into the graph's targets.
     pub target: usize,
-    /// `conditional`, `full` or `entire`; of a stage right after the row, `full` is `conditional`.
+    /// `conditional`, `full` or `entire`; of a stage right after the row the three are one, `full`.
     pub space: &'static str,
     /// The metrics.
     pub summary: Summary,
@@ -135,6 +135,10 @@ impl<'a> Facts<'a> {
             return;
         };
         let stage = self.graph.nodes.get(target);
+        // Every row is in the space of a stage right after the row: its tower alone over every row is the full space once more.
+        if columns.space == "entire" && stage.is_some_and(|n| n.parent.is_none() && n.unless.is_none()) {
+            return;
+        }
         // Where there is no conditional space of its own, the full one is it.
         if columns.space == "conditional" || (columns.space == "full" && stage.is_none_or(|n| n.parent.is_none() && n.unless.is_none())) {
             self.predicted[target] = columns.log_p.iter().map(|l| l.exp()).sum();

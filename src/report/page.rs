@@ -99,10 +99,11 @@ impl Page {
 /// A table in a box of its own, which scrolls where the page is narrow. Cells that read as numbers stand to the right.
 #[must_use]
 pub fn table<H: AsRef<str>>(header: &[H], rows: &[Vec<String>]) -> Markup {
+    let numbers = |column: usize| rows.iter().filter_map(|r| r.get(column)).all(|cell| is_number(cell)) && !rows.is_empty();
     html! {
         div.scroll tabindex="0" {
             table {
-                thead { tr { @for name in header { th scope="col" { (name.as_ref()) } } } }
+                thead { tr { @for (i, name) in header.iter().enumerate() { th.n[numbers(i)] scope="col" { (name.as_ref()) } } } }
                 tbody { @for row in rows { tr { @for cell in row { (cell_of(cell)) } } } }
             }
         }

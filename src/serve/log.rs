@@ -109,7 +109,7 @@ impl Logged {
             Arc::new(UInt32Array::from(rows)),
             Arc::new(StringArray::from_iter_values(std::iter::repeat_n(self.served.online.version(), n))),
             Arc::new(StringArray::from(expressions)),
-            Arc::new(Float64Array::from_iter(self.values.iter().map(|v| v.is_finite().then_some(*v)))),
+            Arc::new(self.values.iter().map(|v| v.is_finite().then_some(*v)).collect::<Float64Array>()),
         ];
         for key in 0..keys.first().map_or(0, Vec::len) {
             let parts: Vec<&dyn arrow::array::Array> = keys.iter().map(|k| k[key].as_ref()).collect();
@@ -291,7 +291,7 @@ impl Writer {
     /// Says so, once a minute at most.
     fn lose(&mut self, rows: u64, error: &anyhow::Error) {
         self.metrics.logged[1].fetch_add(rows, Relaxed);
-        if self.complained.is_none_or(|t| t.elapsed() > Duration::from_secs(60)) {
+        if self.complained.is_none_or(|t| t.elapsed() > Duration::from_mins(1)) {
             self.ui.story(&format!("warning: the log lost {rows} rows: {}", crate::ui::chain(error)));
             self.complained = Some(Instant::now());
         }

@@ -149,7 +149,9 @@ mod tests {
     #[test]
     fn buckets_count_what_is_at_most_their_bound() {
         let h = Histogram::new(&[1.0, 2.0]);
-        [0.5, 1.0, 1.5, 3.0].into_iter().for_each(|v| h.observe(v));
+        for v in [0.5, 1.0, 1.5, 3.0] {
+            h.observe(v);
+        }
         let mut text = String::new();
         h.write("h", "help", &mut text);
         assert!(text.contains("h_bucket{le=\"1\"} 2\nh_bucket{le=\"2\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 6\nh_count 4"), "{text}");

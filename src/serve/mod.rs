@@ -83,7 +83,9 @@ pub struct Options {
 /// A run that cannot be loaded, an address that cannot be had, a token or log folder that cannot be used.
 pub fn serve(options: &Options, ui: &Ui) -> Result<()> {
     let (token, warning) = Token::load(options.token_file.as_deref())?;
-    warning.into_iter().for_each(|w| ui.story(&format!("warning: {w}")));
+    if let Some(warning) = warning {
+        ui.story(&format!("warning: {warning}"));
+    }
     let listener = listen(&options.addr)?;
     let local = listener.local_addr()?;
     if !is_loopback(&local) && !token.is_set() {
@@ -115,7 +117,7 @@ pub fn serve(options: &Options, ui: &Ui) -> Result<()> {
         .worker_threads(options.threads)
         .thread_name("serve")
         // Threads that take over from ones that compute stay: they are few, and soon needed again.
-        .thread_keep_alive(Duration::from_secs(3600))
+        .thread_keep_alive(Duration::from_hours(1))
         .on_thread_start(work_alone)
         .enable_all()
         .build()?;

@@ -22,7 +22,8 @@ impl Server {
     }
     /// With variables of the environment.
     pub fn with(t: &Sandbox, args: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = t.command(&format!("serve {args} --addr 127.0.0.1:0"));
+        let free = if args.contains("--addr") { "" } else { "--addr 127.0.0.1:0" };
+        let mut command = t.command(&format!("serve {args} {free}"));
         command.envs(variables.iter().copied()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));

@@ -64,7 +64,6 @@ impl<'a> IdRef<'a> {
         }
     }
     /// Hash for tables in memory.
-    #[inline]
     pub(crate) fn quick_hash(self) -> u64 {
         match self {
             Self::Integer(i) => mix(i.cast_unsigned(), 0),

@@ -205,7 +205,7 @@ fn at_once() -> usize {
     2 * rayon::current_num_threads()
 }
 
-/// The chunks that are there, at least one; none: the input is at its end. And what ended it.
+/// The next chunks, as many as are encoded at once; fewer: the input is at its end. And what ended it.
 fn gather(chunks: &Receiver<anyhow::Result<Chunk>>) -> (Vec<Chunk>, Option<anyhow::Error>) {
     let mut batch = Vec::new();
     let mut next = chunks.recv().ok();
@@ -214,7 +214,7 @@ fn gather(chunks: &Receiver<anyhow::Result<Chunk>>) -> (Vec<Chunk>, Option<anyho
             Ok(chunk) => batch.push(chunk),
             Err(e) => return (batch, Some(e)),
         }
-        next = if batch.len() < at_once() { chunks.try_recv().ok() } else { None };
+        next = if batch.len() < at_once() { chunks.recv().ok() } else { None };
     }
     (batch, None)
 }

@@ -17,7 +17,7 @@ pub fn permutation(n: usize, seed: u64, field: &str, repeat: u64) -> Vec<u32> {
     for i in (1..order.len()).rev() {
         // The high half of a product is uniform but for a bias of i/2⁶⁴.
         #[allow(clippy::cast_possible_truncation)]
-        let j = (u128::from(mix(key ^ mix(i as u64))) * (i as u128 + 1) >> 64) as usize;
+        let j = ((u128::from(mix(key ^ mix(i as u64))) * (i as u128 + 1)) >> 64) as usize;
         order.swap(i, j);
     }
     order
@@ -50,7 +50,9 @@ impl Dataset {
     pub fn permuted(&self, part: Part, field: &FieldColumns) -> Permuted {
         let mut members: Vec<u32> = self.part_rows(part).collect();
         if let Some(kind) = field.group.checked_sub(1) {
-            members.iter_mut().for_each(|row| *row = self.inner.store.entities(*row as usize)[kind]);
+            for row in &mut members {
+                *row = self.inner.store.entities(*row as usize)[kind];
+            }
             members.sort_unstable();
             members.dedup();
         }

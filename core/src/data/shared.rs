@@ -9,7 +9,7 @@ use super::raw::RawEncoder;
 use super::source::{Chunk, Input, RowNumbers};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{Field, FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use std::sync::Arc;
 
@@ -129,7 +129,7 @@ pub fn spread(shared: &RecordBatch, rows: &RecordBatch) -> anyhow::Result<Record
     let fields: Vec<FieldRef> = shared.schema().fields().iter().chain(rows.schema().fields()).cloned().collect();
     let mut columns = shared.columns().iter().map(|c| take(c, &zeros, None)).collect::<Result<Vec<ArrayRef>, _>>()?;
     columns.extend(rows.columns().iter().cloned());
-    let schema = Arc::new(Schema::new(fields.iter().map(|f| Field::clone(f)).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(fields));
     Ok(RecordBatch::try_new_with_options(schema, columns, &RecordBatchOptions::new().with_row_count(Some(n)))?)
 }
 

@@ -37,7 +37,7 @@ pub fn gather_into(x: &mut [f32], tables: &Tables, columns: Columns, fields: &Gr
         return;
     }
     let first: Vec<usize> = fields.singles.iter().map(|s| tables.first_row(s.table)).collect();
-    x.par_chunks_mut(MEMBERS * width).enumerate().for_each(|(chunk, x)| {
+    let lay_out = |(chunk, x): (usize, &mut [f32])| {
         for (i, x) in x.chunks_exact_mut(width).enumerate() {
             let member = chunk * MEMBERS + i;
             for ((x, row), first) in x.chunks_exact_mut(dim).zip(&members.singles[member * f..][..f]).zip(&first) {
@@ -59,7 +59,13 @@ pub fn gather_into(x: &mut [f32], tables: &Tables, columns: Columns, fields: &Gr
                 x[width - k..].copy_from_slice(&members.numbers[member * k..][..k]);
             }
         }
-    });
+    };
+    // A server's few rows are not worth another thread's attention.
+    if members.size <= MEMBERS {
+        lay_out((0, x));
+    } else {
+        x.par_chunks_mut(MEMBERS * width).enumerate().for_each(lay_out);
+    }
 }
 
 /// Rows of one table, one after the other: `[rows, dim]` row-major.

@@ -9,6 +9,9 @@ use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Members of a shared part that are multiplied at once.
+const SHARED: usize = 256;
+
 /// A linear layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
@@ -118,8 +121,14 @@ pub(crate) fn forward(rows: &Rows<'_>, workspace: &mut Workspace) -> Vec<Vec<f32
         for ((part, range), product) in rows.shared(t).zip(shared) {
             resize(product, part.members() * first.outputs);
             let weight = View::new(&first.weight[range], part.width, first.outputs);
-            let chunks = product.par_chunks_mut(256 * first.outputs).zip(part.values.par_chunks(256 * part.width));
-            chunks.for_each(|(product, values)| multiply(product, false, View::new(values, values.len() / part.width, part.width), weight));
+            let some = |(product, values): (&mut [f32], &[f32])| {
+                multiply(product, false, View::new(values, values.len() / part.width, part.width), weight);
+            };
+            if part.members() <= SHARED {
+                some((product, part.values));
+            } else {
+                product.par_chunks_mut(SHARED * first.outputs).zip(part.values.par_chunks(SHARED * part.width)).for_each(some);
+            }
         }
     }
     let chunk = rows.chunk();

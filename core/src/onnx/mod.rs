@@ -9,7 +9,7 @@
 //! - **Names.** A weight is named as in checkpoints and in `weights.safetensors`: the scope that the core enters (`tower.click`) and the
 //!   path within the module (`layers.0.weight`). Nodes carry the scope too.
 //! - **Shapes.** The first dimension is the batch, of any size; a sequence adds one for its values, padded, with a mask.
-//! - **Files.** [`write`] keeps small weights in the model and puts large ones into one file beside it, aligned, as protobuf ends at 2 GiB.
+//! - **Files.** [`write()`] keeps small weights in the model and puts large ones into one file beside it, aligned, as protobuf ends at 2 GiB.
 //! - **Check.** [`evaluate()`] computes a graph by the definition of each operator. The conformance kit compares a tower's graph with its
 //!   `forward`, and an export a whole funnel's with the scores of the model, so that a wrong graph is not written.
 

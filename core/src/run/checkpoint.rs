@@ -109,11 +109,6 @@ impl CheckpointState {
             files: BTreeMap::new(),
         }
     }
-    /// Hash of the weights; empty before they are written.
-    #[must_use]
-    pub fn model_hash(&self) -> &str {
-        self.files.get(MODEL).map_or("", |stamp| &stamp.xxh3)
-    }
 }
 
 /// A checkpoint's folder.

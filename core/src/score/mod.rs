@@ -21,7 +21,7 @@ pub use ledger::{InputRecord, PartRecord, Policies, PredictManifest, PredictStat
 pub use options::{MissingColumns, PredictOptions, PredictSummary, UnknownIds};
 pub use parts::{Partition, Shard};
 pub use predict::{probabilities, write_predictions};
-pub use scorer::Scorer;
+pub use scorer::{Scorer, version};
 pub use sink::Sink;
 pub use values::Values;
 

@@ -17,6 +17,7 @@ use crate::spec::{self, Spec};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
 
 /// A trained funnel.
 #[derive(Debug)]
@@ -50,8 +51,7 @@ impl Scorer {
         if let Some(calibration) = Calibration::load(folder, &scorer.graph, &scorer.checkpoint)? {
             scorer.graph = scorer.graph.calibrated_by(calibration.corrections(&scorer.model.graph));
             scorer.model.graph = scorer.graph.clone();
-            let hash = xxhash_rust::xxh3::xxh3_64(serde_json::to_string(&calibration)?.as_bytes());
-            scorer.version = format!("{}-calibrated-{hash:016x}", scorer.version);
+            scorer.version = version(folder, true)?;
             scorer.calibration = Some(calibration);
         }
         Ok(scorer)
@@ -77,7 +77,8 @@ impl Scorer {
         let index = CheckpointIndex::load(&folder.checkpoints())?;
         let name = index.last.with_context(|| format!("the run `{}` has no final checkpoint", folder.path.display()))?;
         let checkpoint = Checkpoint::at(&folder.checkpoints(), &name);
-        let version = format!("{name}-{}", checkpoint.state()?.model_hash());
+        checkpoint.state()?;
+        let version = version(folder, false)?;
         // The biases are in the checkpoint; any rate will do here.
         let rates = vec![0.5; graph.len()];
         let mut model = Model::build(&spec, graph.clone(), preprocessor.fields().clone(), &rates, device, false)?;
@@ -194,4 +195,23 @@ impl Scorer {
         evaluation.values = values.evaluate(&self.graph, &scores, &values.read(&source, &dataset, Part::Test, &encoder)?);
         Ok(evaluation)
     }
+}
+
+/// Tells models apart: a hash of the final checkpoint, of vocabularies and transforms, and of the calibration if it counts.
+///
+/// # Errors
+/// Files that are missing.
+pub fn version(folder: &RunFolder, calibrated: bool) -> Result<String> {
+    let index = CheckpointIndex::load(&folder.checkpoints())?;
+    let name = index.last.with_context(|| format!("the run `{}` has no final checkpoint", folder.path.display()))?;
+    let features = folder.file(names::FEATURES);
+    // The state holds the hashes of the weights' files.
+    let mut files =
+        vec![folder.checkpoints().join(name).join("state.json"), features.join(data::FEATURES), features.join(data::VOCABULARY)];
+    files.extend(Some(folder.file(names::CALIBRATION)).filter(|file| calibrated && file.is_file()));
+    let mut hash = Xxh3::new();
+    for file in files {
+        hash.update(&std::fs::read(&file).with_context(|| format!("reading `{}`", file.display()))?);
+    }
+    Ok(format!("{:016x}", hash.digest()))
 }

@@ -39,7 +39,7 @@ pub struct Bars {
 const HIGH: f64 = 11.0;
 const GAP: f64 = 9.0;
 const TOP: f64 = 8.0;
-const RIGHT: f64 = SIZE.0 - 14.0;
+const RIGHT: f64 = SIZE.0 - 20.0;
 /// About as wide is a character of a name; longer names are cut.
 const CHAR: f64 = 6.6;
 const LONGEST: usize = 22;

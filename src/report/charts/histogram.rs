@@ -35,7 +35,7 @@ pub struct Histogram {
 
 const LEFT: f64 = 54.0;
 const TOP: f64 = 26.0;
-const RIGHT: f64 = SIZE.0 - 14.0;
+const RIGHT: f64 = SIZE.0 - 20.0;
 const BOTTOM: f64 = SIZE.1 - 44.0;
 
 impl Histogram {

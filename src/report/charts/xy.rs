@@ -69,7 +69,7 @@ pub struct Xy {
 
 const LEFT: f64 = 54.0;
 const TOP: f64 = 26.0;
-const RIGHT: f64 = SIZE.0 - 14.0;
+const RIGHT: f64 = SIZE.0 - 20.0;
 const BOTTOM: f64 = SIZE.1 - 44.0;
 /// A line of as few points shows each of them, so that one alone is seen.
 const FEW: usize = 30;
@@ -131,7 +131,7 @@ impl Series {
             (0..self.points.len()).filter(|i| self.points[*i].0.is_finite() && self.points[*i].1.is_finite()).collect();
         let place = |(a, b): (f64, f64)| (px(x.at(a)), px(y.at(b)));
         let join = |points: &mut dyn Iterator<Item = (f64, f64)>| {
-            points.map(|p| place(p)).map(|(a, b)| format!("{a},{b}")).collect::<Vec<_>>().join(" ")
+            points.map(&place).map(|(a, b)| format!("{a},{b}")).collect::<Vec<_>>().join(" ")
         };
         let spread = |i: usize| self.spread.get(i).copied().filter(|(l, h)| l.is_finite() && h.is_finite());
         let line = join(&mut usable.iter().map(|i| self.points[*i]));

@@ -29,18 +29,25 @@ fn diagram(title: &str, s: &SpaceFacts) -> Markup {
         Err(why) => return absent(title, &format!("undefined: {why}")),
     };
     let low = bins.iter().map(|b| b.mean_p).filter(|p| *p > 0.0).fold(f64::INFINITY, f64::min);
-    let high = bins.iter().map(|b| b.mean_p.max(b.rate)).fold(0.0, f64::max);
+    let high = bins.iter().map(|b| b.mean_p).fold(0.0, f64::max);
     let log = high / low > WIDE && low.is_finite();
-    let lowest = bins.iter().map(|b| b.rate).filter(|p| *p > 0.0).fold(low, f64::min) * 0.8;
-    let (axis, from, to): (fn(&str) -> Axis, f64, f64) =
-        if log { (Axis::log, lowest, (high * 1.3).min(1.0)) } else { (Axis::linear, 0.0, (high * 1.1).clamp(1e-9, 1.0)) };
-    let to = to.max(from * 1.01);
+    let rates = bins.iter().map(|b| b.rate);
+    let (bottom, top) = (rates.clone().filter(|p| *p > 0.0).fold(low, f64::min), rates.fold(high, f64::max));
+    // Predictions have a range of their own: often they are close to each other, and rates of small bins are not.
+    let axis = |label: &str, low: f64, high: f64| {
+        if log {
+            Axis::log(label).within(low * 0.8, high * 1.25)
+        } else {
+            Axis::linear(label).within((low * 0.9).max(0.0), high * 1.1 + 1e-9)
+        }
+    };
+    let (from, to) = if log { (low * 0.8, high * 1.25) } else { (low.min(high) * 0.9, high * 1.1 + 1e-9) };
     let points = bins.iter().map(|b| (b.mean_p, b.rate)).collect();
     let spread = bins.iter().map(|b| b.interval).collect();
     let chart = Xy {
         title: title.to_owned(),
-        x: axis("mean prediction").within(from, to),
-        y: axis("observed rate").within(from, to),
+        x: axis("mean prediction", low.min(high), high),
+        y: axis("observed rate", if log { bottom } else { 0.0 }, top),
         series: vec![
             Series { name: "calibrated".into(), look: Look::Guide, points: vec![(from, from), (to, to)], ..Series::default() },
             Series {

@@ -13,7 +13,7 @@ pub fn body(facts: &Facts<'_>) -> Markup {
     // Inside HTML an SVG needs no name space, and the page then names no address at all.
     let drawn = svg_with_predictions(facts.graph, &facts.counts, &facts.predicted).replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
     html! {
-        div.scroll tabindex="0" { (PreEscaped(drawn)) }
+        div.scroll.drawing tabindex="0" { (PreEscaped(drawn)) }
         (numbers(facts))
         @if let Some(weighted) = weighted { (weighted) }
     }

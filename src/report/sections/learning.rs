@@ -61,7 +61,7 @@ fn aucs(facts: &Facts<'_>, name: &str) -> Markup {
     chart(format!("{name}: AUC on valid"), "AUC", of_valid(facts, name, |l| l.auc))
 }
 
-/// A line for each space; of a stage right after the row, `conditional` is `full`.
+/// A line for each space; those that say the same as `full`, as of a stage right after the row, are left out.
 fn of_valid(facts: &Facts<'_>, name: &str, value: impl Fn(&Line) -> Option<f64> + Copy) -> Vec<Series> {
     let valid = |l: &Line| l.part == "valid" && l.stage == name;
     let mut series: Vec<Series> = spaces(facts, valid)
@@ -75,7 +75,7 @@ fn of_valid(facts: &Facts<'_>, name: &str, value: impl Fn(&Line) -> Option<f64> 
         })
         .collect();
     let full = series.iter().find(|s| s.name == "valid: full").map(|s| s.points.clone());
-    series.retain(|s| s.name != "valid: conditional" || Some(&s.points) != full.as_ref());
+    series.retain(|s| s.name == "valid: full" || Some(&s.points) != full.as_ref());
     series
 }
 

@@ -16,17 +16,17 @@ pub fn body(facts: &Facts<'_>) -> Markup {
     header.extend(best.then_some("best AUC"));
     header.extend(["avg. precision", "log loss", "NE", "PCOC", "ECE", "mean p"]);
     header.extend(gauc.then_some("GAUC"));
+    // A stage right after the row has one space under several names.
     let precision = |name: &str, space: &str| {
-        let found = facts.spaces.iter().find(|s| facts.graph.targets[s.target].name == name && s.space == space);
-        found.and_then(|s| s.precision.as_ref().ok()).map(|p| p.1)
+        let find = |space: &str| facts.spaces.iter().find(|s| facts.graph.targets[s.target].name == name && s.space == space);
+        find(space).or_else(|| find("full")).and_then(|s| s.precision.as_ref().ok()).map(|p| p.1)
     };
     let mut rows = Vec::new();
     let mut reasons = Vec::new();
     for (name, space, s) in evaluation.summaries() {
         let mut row = vec![name.to_owned(), space.to_owned(), count(s.rows), count(s.positives), number(s.auc, 4)];
         row.extend(best.then(|| number(s.best.as_ref().and_then(|b| b.auc), 4)));
-        // A stage right after the row has one space under two names.
-        let precision = precision(name, space).or_else(|| precision(name, "full").filter(|_| space == "conditional"));
+        let precision = precision(name, space);
         row.extend([number(precision, 4), number(s.logloss, 5), number(s.ne, 4), number(s.pcoc, 3), number(s.ece, 5), number(s.mean_p, 5)]);
         row.extend(gauc.then(|| number(s.gauc, 4)));
         rows.push(row);

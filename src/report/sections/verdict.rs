@@ -31,7 +31,7 @@ fn verdict(facts: &Facts<'_>) -> String {
         part => format!("on {part}"),
     };
     let (name, s) = (&target.name, &space.summary);
-    let rows = format!("{part}: {} of every {}, {} reached", plural(s.rows, "row"), facts.graph.row, count(s.positives));
+    let rows = format!("{part}: {}, {} of them with {name}", plural(s.rows, "row"), count(s.positives));
     let Some(auc) = s.auc else {
         return format!("AUC of {name} is undefined ({}), {rows}.", s.auc_reason.as_deref().unwrap_or("no value"));
     };
@@ -40,8 +40,8 @@ fn verdict(facts: &Facts<'_>) -> String {
 
 fn against_base_rate(s: &Summary) -> String {
     match s.ne {
-        Some(ne) if ne < 1.0 => format!(", log loss {:.1} % below that of the base rate", 100.0 * (1.0 - ne)),
-        Some(ne) => format!(", log loss {:.1} % above that of the base rate: it predicts worse than a constant", 100.0 * (ne - 1.0)),
+        Some(ne) if ne < 1.0 => format!(", log loss {:.1}\u{a0}% below that of the base rate", 100.0 * (1.0 - ne)),
+        Some(ne) => format!(", log loss {:.1}\u{a0}% above that of the base rate: it predicts worse than a constant", 100.0 * (ne - 1.0)),
         None => String::new(),
     }
 }
@@ -49,8 +49,8 @@ fn against_base_rate(s: &Summary) -> String {
 fn calibration(s: &Summary) -> String {
     match s.pcoc {
         Some(p) if (p - 1.0).abs() < 0.005 => ", as many predicted as observed".into(),
-        Some(p) if p > 1.0 => format!(", {:.0} % more predicted than observed", 100.0 * (p - 1.0)),
-        Some(p) => format!(", {:.0} % fewer predicted than observed", 100.0 * (1.0 - p)),
+        Some(p) if p > 1.0 => format!(", {:.0}\u{a0}% more predicted than observed", 100.0 * (p - 1.0)),
+        Some(p) => format!(", {:.0}\u{a0}% fewer predicted than observed", 100.0 * (1.0 - p)),
         None => String::new(),
     }
 }

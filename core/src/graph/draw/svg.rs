@@ -4,8 +4,9 @@ use super::{Counts, escaped, text};
 use crate::graph::Graph;
 use std::fmt::Write as _;
 
-/// Height of a box, and the room between boxes.
+/// Height of a box of three lines, of each line more, and the room between boxes.
 const HIGH: f64 = 62.0;
+const LINE: f64 = 14.0;
 const GAP: (f64, f64) = (28.0, 44.0);
 const MARGIN: f64 = 16.0;
 /// Radius of corners.
@@ -53,6 +54,8 @@ const STYLE: &str = "<style>
 struct Layout {
     /// Width of a box.
     wide: f64,
+    /// Its height.
+    high: f64,
     /// Column of the row.
     row: f64,
     /// Per stage: its column.
@@ -73,7 +76,9 @@ impl Layout {
             line[stage] = graph.nodes[stage].parent.map_or(1, |p| line[p] + 1);
         }
         let outcomes = outcome_columns(graph, &column);
-        Self { wide: width(labels), row, column, last, line, outcomes }
+        #[allow(clippy::cast_precision_loss)] // a few lines
+        let high = HIGH + LINE * labels.iter().map(Vec::len).max().unwrap_or(0).saturating_sub(3) as f64;
+        Self { wide: width(labels), high, row, column, last, line, outcomes }
     }
     fn columns(&self) -> f64 {
         let stages = self.last.iter().copied().fold(0.0, f64::max);
@@ -94,7 +99,7 @@ impl Layout {
     #[allow(clippy::cast_precision_loss)] // a few stages
     fn y(&self, line: usize) -> f64 {
         let more = if line == self.outcome_line() { APART * self.outcomes.len().saturating_sub(1) as f64 } else { 0.0 };
-        MARGIN + line as f64 * (HIGH + GAP.1) + more
+        MARGIN + line as f64 * (self.high + GAP.1) + more
     }
     /// Of all, the words beside arrows included.
     #[allow(clippy::cast_precision_loss)] // names
@@ -103,7 +108,7 @@ impl Layout {
         let words = |s: usize| graph.branch(s).map(|b| self.x(self.column[s]) + BESIDE + CHAR.1 * b.chars().count() as f64);
         let boxes = MARGIN + self.columns() * (self.wide + GAP.0) - GAP.0;
         let wide = (0..graph.len()).filter_map(words).fold(boxes, f64::max);
-        (wide + MARGIN, self.y(lines) + HIGH + MARGIN)
+        (wide + MARGIN, self.y(lines) + self.high + MARGIN)
     }
     /// Lines to several outcomes run side by side.
     #[allow(clippy::cast_precision_loss)] // a few outcomes
@@ -183,7 +188,7 @@ fn line(points: &[(f64, f64)], class: &str) -> String {
 fn edge(graph: &Graph, layout: &Layout, stage: usize) -> String {
     let node = &graph.nodes[stage];
     let (from, above) = node.parent.map_or((layout.row, 0), |p| (layout.column[p], layout.line[p]));
-    let (x0, y0, x, y) = (layout.x(from), layout.y(above) + HIGH, layout.x(layout.column[stage]), layout.y(layout.line[stage]));
+    let (x0, y0, x, y) = (layout.x(from), layout.y(above) + layout.high, layout.x(layout.column[stage]), layout.y(layout.line[stage]));
     let turn = y0 + GAP.1 / 2.0;
     let mut out = line(&[(x0, y0), (x0, turn), (x, turn), (x, y)], if node.unless.is_some() { "complement" } else { "" });
     if let Some(branch) = graph.branch(stage) {
@@ -199,9 +204,12 @@ fn sum(graph: &Graph, layout: &Layout, stage: usize, number: usize) -> String {
     let to = layout.x(layout.outcomes[number].1);
     let (x, y) = (layout.x(layout.column[stage]), layout.y(layout.line[stage]));
     let start = if graph.children(Some(stage)).next().is_none() {
-        vec![(x + lane, y + HIGH)]
+        vec![(x + lane, y + layout.high)]
     } else {
-        vec![(x + layout.wide / 2.0, y + HIGH / 2.0 + lane), (layout.gutter(layout.last[stage]) + lane, y + HIGH / 2.0 + lane)]
+        vec![
+            (x + layout.wide / 2.0, y + layout.high / 2.0 + lane),
+            (layout.gutter(layout.last[stage]) + lane, y + layout.high / 2.0 + lane),
+        ]
     };
     let down = start[start.len() - 1].0;
     line(&[&start[..], &[(down, turn), (to, turn), (to, bottom)]].concat(), &format!("sum o{}", number % COLOURS))
@@ -211,13 +219,14 @@ fn sum(graph: &Graph, layout: &Layout, stage: usize, number: usize) -> String {
 fn block(layout: &Layout, at: (f64, usize), class: &str, label: &[String]) -> String {
     let (x, y) = (layout.x(at.0), layout.y(at.1));
     let mut out = format!(
-        "<rect{class} x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{HIGH:.1}\" rx=\"{ROUND:.0}\"/>\n",
+        "<rect{class} x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"{ROUND:.0}\"/>\n",
         x - layout.wide / 2.0,
-        layout.wide
+        layout.wide,
+        layout.high
     );
     let small = label.len() - 1;
     #[allow(clippy::cast_precision_loss)] // three lines
-    let mut base = y + HIGH / 2.0 + 5.0 - 7.5 * small as f64;
+    let mut base = y + layout.high / 2.0 + 5.0 - 7.5 * small as f64;
     for (i, text) in label.iter().enumerate() {
         let class = if i == 0 { " class=\"name\"" } else { "" };
         let _ = writeln!(out, "<text{class} x=\"{x:.1}\" y=\"{base:.1}\">{}</text>", escaped(text));
@@ -341,7 +350,7 @@ mod tests {
         }
         // The line from an inner stage runs beside what stands below it.
         let beside = layout.gutter(layout.last[1]) + layout.lane(0);
-        let (top, bottom) = (layout.y(layout.line[1]) + HIGH, layout.y(layout.outcome_line()));
+        let (top, bottom) = (layout.y(layout.line[1]) + layout.high, layout.y(layout.outcome_line()));
         let passed: Vec<_> = boxes.iter().filter(|b| b[1] > top && b[3] < bottom).collect();
         assert!(passed.len() == 3 && passed.iter().all(|b| beside < b[0] || beside > b[2]), "{passed:?}");
     }

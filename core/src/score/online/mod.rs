@@ -7,19 +7,18 @@ mod join;
 pub use columns::{CellKind, ColumnFault, OnlineColumn};
 pub use join::join;
 
+use super::scorer::version;
 use super::{Scorer, probabilities};
 use crate::data::source::{Chunk, Input, RowNumbers};
-use crate::data::{Batch, FEATURES, RawEncoder, SharedColumns, VOCABULARY};
+use crate::data::{Batch, RawEncoder, SharedColumns};
 use crate::device::Device;
 use crate::graph::words::prediction_columns;
 use crate::model::ScoreNetworks;
-use crate::run::{CheckpointIndex, RunFolder};
-use anyhow::{Context, Result};
+use crate::run::RunFolder;
+use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use std::fs;
 use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3;
 
 /// A trained funnel with all that scoring rows at hand takes, made once.
 pub struct Online {
@@ -29,14 +28,13 @@ pub struct Online {
     columns: Vec<OnlineColumn>,
     schema: SchemaRef,
     names: Vec<String>,
-    version: String,
     rows: Input,
     shared: Input,
 }
 
 impl std::fmt::Debug for Online {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Online").field("version", &self.version).field("columns", &self.columns).finish_non_exhaustive()
+        f.debug_struct("Online").field("version", &self.scorer.version).field("columns", &self.columns).finish_non_exhaustive()
     }
 }
 
@@ -46,7 +44,6 @@ impl Online {
     /// # Errors
     /// As [`Scorer::open`].
     pub fn open(folder: &RunFolder, device: &Device) -> Result<Self> {
-        let version = version(folder)?;
         let scorer = Scorer::open(folder, device)?;
         let columns = columns::of(scorer.preprocessor.layout());
         let input = |name: &str| Input { name: name.into(), path: None, fingerprint: String::new(), unit: "row", bytes: 0, entities: None };
@@ -56,13 +53,12 @@ impl Online {
             schema: columns::schema(&columns),
             columns,
             names: prediction_columns(&scorer.graph),
-            version,
             rows: input("rows"),
             shared: input("shared"),
             scorer,
         };
         // A run whose files were replaced meanwhile must not pass for either.
-        anyhow::ensure!(self::version(folder)? == online.version, "the run `{}` changed while it was loaded", folder.path.display());
+        anyhow::ensure!(version(folder, true)? == online.version(), "the run `{}` changed while it was loaded", folder.path.display());
         Ok(online)
     }
 
@@ -74,7 +70,7 @@ impl Online {
     /// Tells models apart: a hash of the checkpoint, of vocabularies and transforms.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        &self.scorer.version
     }
     /// The columns that rows must have.
     #[must_use]
@@ -127,29 +123,4 @@ impl Online {
         let logits = self.scorer.model.logits(&self.networks, batch)?;
         Ok(probabilities(&self.scorer.graph, &logits.iter().map(Vec::as_slice).collect::<Vec<_>>()))
     }
-}
-
-/// What [`Online::version`] would say of a finished run, without loading it.
-///
-/// # Errors
-/// Files that are missing.
-pub fn version(folder: &RunFolder) -> Result<String> {
-    let index = CheckpointIndex::load(&folder.checkpoints())?;
-    let name = index.last.with_context(|| format!("the run `{}` has no final checkpoint", folder.path.display()))?;
-    let mut hash = Xxh3::new();
-    let mut add = |path: std::path::PathBuf| -> Result<()> {
-        hash.update(&fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?);
-        Ok(())
-    };
-    // The state holds the hashes of the weights' files.
-    add(folder.checkpoints().join(name).join("state.json"))?;
-    let features = folder.file(crate::run::names::FEATURES);
-    for name in [FEATURES, VOCABULARY] {
-        add(features.join(name))?;
-    }
-    let calibration = folder.file("calibration.json");
-    if calibration.is_file() {
-        add(calibration)?;
-    }
-    Ok(format!("{:016x}", hash.digest()))
 }

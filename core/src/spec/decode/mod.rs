@@ -246,8 +246,11 @@ impl Cx<'_> {
     }
 }
 
-/// `stage.click` → `stage`: what `explain` knows.
+/// `stage.click` → `stage`, `data.truth.click` → `data.truth`: what `explain` knows.
 fn topic(path: &str) -> &str {
+    if path.starts_with("data.truth.") {
+        return "data.truth";
+    }
     let section = path.split('.').next().unwrap_or(path);
     if super::read::NAMED.contains(&section) { section } else { path }
 }

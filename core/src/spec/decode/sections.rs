@@ -3,7 +3,7 @@
 use super::super::read::{Table, Value, dotted, implied_kind, in_order, type_name};
 use super::super::sources::Span;
 use super::super::types::DataTable;
-use super::super::{Data, Entity, Feature, Features, Optimizer, Split};
+use super::super::{Data, Entity, Feature, Features, Optimizer, Split, Truth};
 use super::component::component;
 use super::{Cx, keys_of, kinds_of};
 use crate::diagnostic::Diagnostic;
@@ -12,6 +12,7 @@ use crate::plugin::registry::{self, Kind};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -55,10 +56,12 @@ pub fn data(cx: &mut Cx<'_>, table: &Table<'_>) -> Option<Data> {
         cx.report(help(Diagnostic::error("no-data", "`[data]` has no `source`").at(cx.key("data"), "where do rows come from?")));
         None
     };
+    let truth = truth(cx, &inner);
+    inner.remove("truth");
     let plain: Option<DataTable> = cx.decode("data", &inner, &span);
-    let DataTable { mut beside, keys, weight, orphan_labels, truth, .. } = plain?;
+    let DataTable { mut beside, keys, weight, orphan_labels, .. } = plain?;
     resolve_files(cx, "data.beside", &mut beside);
-    Some(Data { source: source?, beside, keys, weight, orphan_labels, truth })
+    Some(Data { source: source?, beside, keys, weight, orphan_labels, truth: truth? })
 }
 
 /// Paths and globs, each as seen from the folder of the file that states it.
@@ -68,6 +71,20 @@ fn resolve_files(cx: &Cx<'_>, key: &str, files: &mut [String]) {
             *file = cx.sources.resolve(&at.value, file);
         }
     }
+}
+
+/// `[data.truth.STAGE]` tables; `None` if one of them is broken.
+fn truth(cx: &mut Cx<'_>, data: &Table<'_>) -> Option<BTreeMap<String, Truth>> {
+    if !data.contains_key("truth") {
+        return Some(BTreeMap::new());
+    }
+    let (entries, _) = cx.table(data, "data", "truth")?;
+    let mut one = |stage: &str| {
+        let (columns, span) = cx.table(entries, "data.truth", stage)?;
+        Some((stage.to_owned(), cx.decode::<Truth>(&dotted("data.truth", stage), columns, &span)?))
+    };
+    let all: Vec<_> = in_order(entries).into_iter().map(|(stage, _)| one(stage.get_ref())).collect();
+    all.into_iter().collect()
 }
 
 /// A table with `kind` that is one of an enum's.

@@ -88,6 +88,8 @@ pub struct DataTable {
     pub weight: Option<String>,
     /// What becomes of a 1 whose parent is 0.
     pub orphan_labels: OrphanLabels,
-    /// `[data.truth.STAGE]`: columns with the truth, for generated data in files; every stage, or none.
+    /// `[data.truth.STAGE]` with `probability` and `outcome`: columns with the truth that only generated data has, of every stage or of none. The
+    /// first is the stage's true conditional probability, the second the outcome, 0 or 1, that the row would have had if its parent had been
+    /// reached. Nothing is trained on them; they give the metrics of the space `entire`, and `best`.
     pub truth: BTreeMap<String, Truth>,
 }
