@@ -78,14 +78,15 @@ impl From<Rate> for f64 {
     }
 }
 
-/// A finite number to start at.
+/// A number to start at: from -100 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
+#[schemars(extend("minimum" = -100.0, "maximum" = 100.0))]
 pub struct Start(f64);
 impl TryFrom<f64> for Start {
     type Error = String;
     fn try_from(start: f64) -> Result<Self, String> {
-        if start.is_finite() { Ok(Self(start)) } else { Err(format!("{start} is no finite number")) }
+        if (-100.0..=100.0).contains(&start) { Ok(Self(start)) } else { Err(format!("{start} is out of range: from -100 to 100")) }
     }
 }
 impl From<Start> for f64 {
@@ -118,7 +119,7 @@ pub struct Mlp {
     norm: Norm,
     /// How the weights of the hidden layers and of the head start.
     init: Init,
-    /// Where the biases of the hidden layers start. Not set: drawn as uniform weights are. The head has none; its stage's `init_bias` does it.
+    /// Where the biases of the hidden layers start. Default: drawn as uniform weights are. The head has none; its stage's `init_bias` does it.
     #[serde(skip_serializing_if = "Option::is_none")]
     bias_start: Option<Start>,
     /// Where the slopes of `activation = "prelu"` start.
