@@ -206,7 +206,8 @@ pub fn version(folder: &RunFolder, calibrated: bool) -> Result<String> {
     let name = index.last.with_context(|| format!("the run `{}` has no final checkpoint", folder.path.display()))?;
     let features = folder.file(names::FEATURES);
     // The state holds the hashes of the weights' files.
-    let mut files = vec![folder.checkpoints().join(name).join("state.json"), features.join(data::FEATURES), features.join(data::VOCABULARY)];
+    let mut files =
+        vec![folder.checkpoints().join(name).join("state.json"), features.join(data::FEATURES), features.join(data::VOCABULARY)];
     files.extend(Some(folder.file(names::CALIBRATION)).filter(|file| calibrated && file.is_file()));
     let mut hash = Xxh3::new();
     for file in files {
