@@ -8,6 +8,7 @@
 //! | [`diagnostic`] | errors as data; text and JSON renderings | no |
 //! | [`plugin`] | public traits, registry, register macros | yes |
 //! | [`data`] | sources → columnar store → batches of (entities, rows) | no |
+//! | `expression` | arithmetic over named columns: values of rows, loss weights | no |
 //! | [`graph`] | stages, paths, labels, composition in log space on the host | no |
 //! | [`embedding`] | sparse tables on the host: plan, gather, segment sum, row-wise update | no |
 //! | `kernel` | perceptrons on the host without tensors: what most of training and scoring is | no |
@@ -48,6 +49,7 @@ pub mod device;
 pub mod diagnostic;
 pub mod embedding;
 pub mod export;
+mod expression;
 pub mod graph;
 mod kernel;
 pub mod metrics;

@@ -34,6 +34,16 @@ pub fn metrics_text(evaluation: &Evaluation) -> String {
         if let Some(reason) = &s.auc_reason {
             text += &format!("auc of {stage} ({space}) is undefined: {reason}\n");
         }
+        if let Some(batch) = &s.batch_auc {
+            text += &match (&batch.reason, batch.mean) {
+                (None, Some(mean)) => format!(
+                    "batch auc of {stage} ({space}): {mean:.4} (a mean over batches, usually above the auc; {} counted, {} left out)\n",
+                    count(batch.batches),
+                    count(batch.left_out)
+                ),
+                (reason, _) => format!("batch auc of {stage} ({space}) is undefined: {}\n", reason.as_deref().unwrap_or_default()),
+            };
+        }
         if let Some(reason) = &s.logloss_reason {
             text += &format!("log loss of {stage} ({space}) is undefined: {reason}\n");
         }

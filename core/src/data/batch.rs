@@ -37,6 +37,8 @@ pub struct Batch {
     pub labels: Vec<Vec<u8>>,
     /// `[B]`; empty: all 1.
     pub weights: Vec<f32>,
+    /// Per stage `[B]`: what weighs each row in its loss term; empty: all 1. Empty where no stage has loss weights.
+    pub loss_weights: Vec<Vec<f32>>,
     /// Per metric column (see [`super::Fields::aux`]) `[B]`: code of the value. Empty when scoring.
     pub aux: Vec<Vec<u32>>,
     /// Per stage `[B]`: true conditional probability. Empty where truth is unknown.

@@ -66,6 +66,9 @@ impl Builder<'_> {
             batch.truth = vec![Vec::new(); stages];
             batch.counterfactual = vec![Vec::new(); stages];
         }
+        if !layout.loss_weights.is_empty() {
+            batch.loss_weights = vec![Vec::new(); stages];
+        }
         let (mut labels, mut reached) = (vec![0; stages], vec![0; stages]);
         for &row in rows {
             let row = row as usize;
@@ -73,6 +76,9 @@ impl Builder<'_> {
             self.labels.apply(&mut labels, &mut reached);
             batch.labels.iter_mut().zip(&labels).for_each(|(column, &l)| column.push(l));
             batch.weights.extend(store.weight(row));
+            for (weight, &value) in layout.loss_weights.iter().zip(store.loss_weights(row)) {
+                batch.loss_weights[weight.stage].push(value);
+            }
             batch.aux.iter_mut().zip(store.aux(row)).for_each(|(column, &code)| column.push(code));
             let (probabilities, outcomes) = store.truth(row);
             for ((truth, &p), &y) in layout.truth.iter().zip(probabilities).zip(outcomes) {

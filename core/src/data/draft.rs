@@ -11,6 +11,7 @@ use super::known::EntityHash;
 use super::layout::{Layout, SplitColumn};
 use super::source::{BrokenRow, Chunk, Input};
 use super::store::{EncodedRows, RowValues};
+use crate::expression::Expression;
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
@@ -191,6 +192,7 @@ fn row_values(
     let of: Vec<&[u32]> = of.iter().flatten().map(Vec::as_slice).collect();
     let mut out =
         RowValues { labels, entities: interleave(&of, rows), weights: weights(records, layout, at, faults)?, ..RowValues::default() };
+    out.loss_weights = loss_weights(records, layout, at, faults)?;
     let mut aux = Vec::new();
     for (column, lookup) in layout.aux.iter().zip(lookups) {
         let found = cells(records, column, Role::Text)?;
@@ -230,6 +232,37 @@ fn weights(records: &RecordBatch, layout: &Layout, at: At<'_>, faults: &mut Faul
         }
     };
     Ok((0..records.num_rows()).map(&mut weight).collect())
+}
+
+/// `[N, W]`.
+fn loss_weights(records: &RecordBatch, layout: &Layout, at: At<'_>, faults: &mut Faults) -> anyhow::Result<Vec<f32>> {
+    let (rows, none) = (records.num_rows(), Missing::default());
+    let mut all: Vec<Vec<f32>> = Vec::with_capacity(layout.loss_weights.len());
+    for weight in &layout.loss_weights {
+        let expression = Expression::parse_open("loss_weight", &weight.expression)?;
+        let mut columns: Vec<Vec<f64>> = Vec::with_capacity(weight.columns.len());
+        for column in expression.variables() {
+            let found = cells(records, column, Role::Number)?;
+            // What is no number has no value, as a missing one.
+            columns.push((0..rows).map(|row| found.number(row, &none).ok().flatten().unwrap_or(f64::NAN)).collect());
+        }
+        let values = expression.eval_rows(&columns.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let key = format!("stage.{}.loss_weight", layout.labels[weight.stage].0);
+        let mut one = |(row, value): (usize, f64)| {
+            #[allow(clippy::cast_possible_truncation)]
+            let weight = value as f32;
+            if weight.is_finite() && weight >= 0.0 {
+                return weight;
+            }
+            let found = || if value < 0.0 { "a negative number" } else { "no finite number" }.to_owned();
+            let help =
+                "clip what may grow without bound, as in `min(1 / p_click, 100)`; a missing cell, or one that is no number, has no value";
+            faults.add_to(("loss-weight", "a finite weight of 0 or more", help), "the weight by", &key, || at.place(row), found);
+            0.0
+        };
+        all.push(values.into_iter().enumerate().map(&mut one).collect());
+    }
+    Ok(if all.is_empty() { Vec::new() } else { interleave(&all, rows) })
 }
 
 fn truth(records: &RecordBatch, layout: &Layout, at: At<'_>, faults: &mut Faults, out: &mut RowValues) -> anyhow::Result<()> {

@@ -36,6 +36,8 @@ impl At<'_> {
 #[derive(Debug)]
 struct Fault {
     id: &'static str,
+    /// What the name names: a column.
+    what: &'static str,
     column: String,
     expected: &'static str,
     found: String,
@@ -52,7 +54,19 @@ impl Faults {
     /// Notes a broken cell; `found` is asked only for the first.
     pub fn add(
         &mut self,
+        fault: (&'static str, &'static str, &'static str),
+        column: &str,
+        place: impl FnOnce() -> String,
+        found: impl FnOnce() -> String,
+    ) {
+        self.add_to(fault, "column", column, place, found);
+    }
+
+    /// Notes something broken in a row that is no cell: `what` it is, by its name.
+    pub fn add_to(
+        &mut self,
         (id, expected, help): (&'static str, &'static str, &'static str),
+        what: &'static str,
         column: &str,
         place: impl FnOnce() -> String,
         found: impl FnOnce() -> String,
@@ -64,7 +78,7 @@ impl Faults {
             }
         } else {
             let (column, places) = (column.to_owned(), vec![place()]);
-            self.0.push(Fault { id, column, expected, found: found(), places, count: 1, help });
+            self.0.push(Fault { id, what, column, expected, found: found(), places, count: 1, help });
         }
     }
 
@@ -91,9 +105,14 @@ impl Faults {
             return Ok(());
         }
         let one = |f: Fault| {
-            let mut message = format!("{}: column {}: expected {}, found {}", f.places[0], f.column, f.expected, f.found);
+            let mut message = format!("{}: {} {}: expected {}, found {}", f.places[0], f.what, f.column, f.expected, f.found);
             if f.count > 1 {
-                message = format!("{message}; {} such cells, the first at {}", f.count, f.places.join(", "));
+                message = format!(
+                    "{message}; {} such {}, the first at {}",
+                    f.count,
+                    if f.what == "column" { "cells" } else { "rows" },
+                    f.places.join(", ")
+                );
             }
             let finding = Diagnostic::error(f.id, message);
             if f.help.is_empty() { finding } else { finding.help(f.help) }

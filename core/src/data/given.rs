@@ -86,7 +86,7 @@ fn misplaced(layout: &Layout, entities: &EntityColumns, group: Option<usize>, fa
             }
         }
     }
-    let labels = layout.labels.iter().map(|(_, column)| column);
+    let labels = layout.labels.iter().map(|(_, column)| column).chain(layout.loss_weights.iter().flat_map(|w| &w.columns));
     for column in labels.chain(&layout.weight).chain(&layout.keys).chain(&layout.aux).filter(|c| here(c)) {
         let message = format!("column `{column}` stands in no row, but beside the key `{key}`: it can be a feature, and nothing else");
         fault(message, format!("where rows are told apart, as in `gauc_by` and `slices`, take `{key}`"));

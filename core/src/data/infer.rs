@@ -3,7 +3,7 @@
 use super::cells::{BagCells, Cells, Role};
 use super::id::Missing;
 use super::leakage::{SUSPECT_AUC, explained_auc_of_bags, range_codes};
-use super::resolve::{Claimed, reserved};
+use super::resolve::{Claimed, loss_weights, reserved};
 use super::source::{Source, TruthColumns};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
@@ -61,7 +61,7 @@ pub(crate) fn infer(
 ) -> anyhow::Result<(Vec<Inferred>, Vec<Claimed>)> {
     let mut taken: HashSet<&str> = claimed.iter().flat_map(|c| c.columns.iter().map(String::as_str)).collect();
     taken.extend(claimed.iter().filter_map(|c| c.feature.weights.as_deref()));
-    let reserved = reserved(spec, truth);
+    let (reserved, beside) = (reserved(spec, truth), source.beside());
     let sample = sample(spec, source, schema)?;
     let spaces = labels_in_space(spec, graph, &sample);
     let (mut inferred, mut features) = (Vec::new(), Vec::new());
@@ -71,8 +71,8 @@ pub(crate) fn infer(
             continue;
         }
         let is_key = spec.entities.iter().any(|e| &e.key == column);
-        let verdict =
-            reason_to_skip(spec, &reserved, truth, column).map_or_else(|| judge(column, sample.column(i), is_key), Verdict::leave_out);
+        let verdict = reason_to_skip(spec, &reserved, truth, &beside, column)
+            .map_or_else(|| judge(column, sample.column(i), is_key), Verdict::leave_out);
         let verdict = suspect(verdict, sample.column(i), &spaces);
         if let Decision::Take(kind) = verdict.decision {
             let of = spec.entities.iter().find(|e| &e.key == column).map(|e| e.name.clone());
@@ -176,12 +176,18 @@ fn first_rows(
     Ok(rows)
 }
 
-fn reason_to_skip(spec: &Spec, reserved: &HashSet<String>, truth: &[TruthColumns], column: &str) -> Option<String> {
+fn reason_to_skip(spec: &Spec, reserved: &HashSet<String>, truth: &[TruthColumns], beside: &[String], column: &str) -> Option<String> {
     if let Some(stage) = spec.stages.iter().find(|s| s.label == column) {
         return Some(format!("label of stage `{}`", stage.name));
     }
     if spec.data.weight.as_deref() == Some(column) {
         return Some("row weight".into());
+    }
+    if beside.iter().any(|c| c == column) {
+        return Some("beside the data; a feature that names it takes it".into());
+    }
+    if let Some(weight) = loss_weights(spec).into_iter().find(|w| w.columns.iter().any(|c| c == column)) {
+        return Some(format!("in the loss weight of stage `{}`; a feature that names it takes it", spec.stages[weight.stage].name));
     }
     if truth.iter().any(|t| t.probability == column || t.outcome == column) {
         return Some("truth of generated data".into());

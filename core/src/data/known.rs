@@ -211,6 +211,7 @@ mod tests {
             tables: Vec::new(),
             labels: Vec::new(),
             weight: None,
+            loss_weights: vec![],
             keys: Vec::new(),
             aux: vec!["a".into(), "b".into()],
             split: SplitColumn::None,

@@ -161,6 +161,17 @@ pub struct TruthLayout {
     pub outcome: String,
 }
 
+/// What weighs each row in a stage's loss term.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossWeight {
+    /// Index of the stage.
+    pub stage: usize,
+    /// An expression over columns.
+    pub expression: String,
+    /// The columns.
+    pub columns: Vec<String>,
+}
+
 /// Everything that is read of a source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Layout {
@@ -172,6 +183,9 @@ pub struct Layout {
     pub labels: Vec<(String, String)>,
     /// Column with a weight per row.
     pub weight: Option<String>,
+    /// Loss weights, by stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loss_weights: Vec<LossWeight>,
     /// Columns carried into predictions.
     pub keys: Vec<String>,
     /// Columns kept for metrics: `gauc_by`, then `slices`.
@@ -193,6 +207,7 @@ impl Layout {
         }
         all.extend(self.labels.iter().map(|(_, column)| column.as_str()));
         all.extend(self.weight.as_deref());
+        all.extend(self.loss_weights.iter().flat_map(|w| &w.columns).map(String::as_str));
         all.extend(self.keys.iter().map(String::as_str));
         all.extend(self.aux.iter().map(String::as_str));
         match &self.split {
@@ -229,10 +244,11 @@ impl Layout {
         serde_json::to_string(&form).unwrap_or_else(|_| format!("{form:?}"))
     }
 
-    /// The layout for rows of other files, which are all in one part: the split's column is not needed there.
+    /// The layout for rows of other files, which are all in one part and not trained on: neither the split's column nor loss weights are needed
+    /// there.
     #[must_use]
     pub fn for_other_rows(&self) -> Self {
-        Self { split: SplitColumn::None, ..self.clone() }
+        Self { split: SplitColumn::None, loss_weights: Vec::new(), ..self.clone() }
     }
 
     /// The part of [`Self::encoded_form`] that a preprocessor depends on.

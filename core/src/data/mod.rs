@@ -5,6 +5,7 @@
 //! Source ──► Store                     every row encoded once, entities stored once, memory-mapped (`prepare`, `encode`, `store`)
 //! chunks ──► codes                     found on all cores, given in order (`draft`, `encoder`, `known`); written, resumable (`writing`, `checkpoint`)
 //! entity inputs ──► members            encoded once, looked up by the key of the rows (`given`); joined to raw rows for scoring (`joined`)
+//! files beside ──► columns             of the same rows, read along (`beside`)
 //! Store + [split] ──► parts, lint      what may be trained on (`split`, `orphan`, `lint`)
 //! training rows ──► Preprocessor       which ids own a table row, how numbers are scaled; saved with the run (`fit`, `persist`)
 //! Store + Preprocessor ──► Batch       shuffled, resumable, built ahead (`Dataset::batches`)
@@ -16,6 +17,7 @@
 
 mod aside;
 mod batch;
+mod beside;
 mod build;
 mod cells;
 mod checkpoint;
@@ -75,6 +77,10 @@ pub use raw::{Encoded, RawEncoder};
 pub use shared::{SharedColumns, spread};
 pub use split::Part;
 pub use store::Store;
+
+/// Said where a column is missing in other data than a run's own.
+pub(crate) const BESIDE_HINT: &str =
+    "the run read columns from files beside its data (`data.beside`); other data must hold themselves what features read";
 
 #[cfg(test)]
 mod tests;

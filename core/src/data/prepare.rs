@@ -12,6 +12,7 @@ use super::store::{FORMAT, Store};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
 use crate::plugin::registry::{self, Kind};
+use crate::plugin::source::OpenSource;
 use crate::plugin::{Build, SourceBuild};
 use crate::spec::{Spec, Split};
 use anyhow::Context;
@@ -91,7 +92,7 @@ pub struct Prepared {
 }
 
 /// Opens the spec's source. `files` replace its files. With `split.kind = "files"`, files of valid and test that stand beside the source's
-/// own are read after them.
+/// own are read after them. The columns of the files that `data.beside` names stand beside the source's own; `files` have none such.
 ///
 /// # Errors
 /// The source's kind is unknown, or its files are missing.
@@ -105,7 +106,17 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
     };
     let graph = Graph::of(spec);
     let source = open(&component.settings, files, &graph)?;
-    let (None, Split::Files { valid, test }) = (files, &spec.split) else { return Ok(source) };
+    if files.is_some() {
+        return Ok(source);
+    }
+    let source = with_other_files(spec, source, open, &graph)?;
+    super::beside::beside(spec, source, &graph)
+}
+
+/// With `split.kind = "files"`, the files of valid and test that are not among the source's own are read after them.
+fn with_other_files(spec: &Spec, source: SharedSource, open: OpenSource, graph: &Graph) -> anyhow::Result<SharedSource> {
+    let component = &spec.data.source;
+    let Split::Files { valid, test } = &spec.split else { return Ok(source) };
     let mut paths: Vec<PathBuf> = source.inputs()?.into_iter().filter_map(|i| i.path).collect();
     let before = paths.len();
     for pattern in valid.iter().chain(test) {
@@ -115,7 +126,7 @@ pub fn open_source(spec: &Spec, files: Option<&[PathBuf]>) -> anyhow::Result<Sha
             }
         }
     }
-    if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), &graph) }
+    if paths.len() == before { Ok(source) } else { open(&component.settings, Some(&paths), graph) }
 }
 
 /// Encodes the source's rows into a store, or opens the one that is there. What an interrupted call has left is gone on with, if the data are the
@@ -139,7 +150,7 @@ pub(super) fn prepare_every(
     let schema = source.schema()?;
     let truth = truth_columns(spec, source.truth());
     let (layout, inferred) = if let Some(layout) = options.layout {
-        check_columns(layout, &schema)?;
+        check_columns(spec, layout, &schema)?;
         (layout.clone(), Vec::new())
     } else {
         let mut claimed = claim(spec, &schema, &truth)?;
@@ -190,9 +201,11 @@ pub(super) fn no_rows<'n>(inputs: impl Iterator<Item = &'n str>) -> anyhow::Erro
     Diagnostics::from(Diagnostic::error("no-rows", message).help("a file needs rows below its header")).into()
 }
 
-fn check_columns(layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
+fn check_columns(spec: &Spec, layout: &Layout, schema: &Schema) -> Result<(), Diagnostics> {
     let none = RecordBatch::new_empty(Arc::new(schema.clone()));
-    let faults: Vec<Diagnostic> = layout.columns().iter().filter_map(|c| super::encode::column(&none, c).err()).flat_map(|d| d.0).collect();
+    let missing = layout.columns().into_iter().filter_map(|c| super::encode::column(&none, &c).err()).flat_map(|d| d.0);
+    let hint = |d: Diagnostic| if spec.data.beside.is_empty() { d } else { d.help(super::BESIDE_HINT) };
+    let faults: Vec<Diagnostic> = missing.map(hint).collect();
     if faults.is_empty() { Ok(()) } else { Err(Diagnostics(faults)) }
 }
 

@@ -1,12 +1,13 @@
 //! Spec + columns of the data → [`Layout`], or every fault at once.
 
 use super::layout::{
-    BagColumn, GroupLayout, IdColumn, Layout, NumberColumn, SequenceLayout, SplitColumn, TableLayout, TimeColumn, TruthLayout,
+    BagColumn, GroupLayout, IdColumn, Layout, LossWeight, NumberColumn, SequenceLayout, SplitColumn, TableLayout, TimeColumn, TruthLayout,
 };
 use super::source::TruthColumns;
 use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::spec::{Feature, FeatureKind, Spec, Split, TimePart, Truth, Vocabulary};
+use crate::expression::Expression;
+use crate::spec::{Feature, FeatureKind, Spec, Split, Stage, TimePart, Truth, Vocabulary};
 use arrow::datatypes::{DataType, Schema};
 use hashbrown::{HashMap, HashSet};
 
@@ -28,7 +29,18 @@ pub(crate) fn reserved(spec: &Spec, truth: &[TruthColumns]) -> HashSet<String> {
     let labels = spec.stages.iter().map(|s| s.label.clone());
     let keys = spec.data.keys.iter().cloned();
     let truth = truth.iter().flat_map(|t| [t.probability.clone(), t.outcome.clone()]);
-    labels.chain(keys).chain(spec.data.weight.clone()).chain(truth).collect()
+    labels.chain(keys).chain(spec.data.weight.clone()).chain(truth).chain(loss_weights(spec).into_iter().flat_map(|w| w.columns)).collect()
+}
+
+/// The loss weights of the stages that have one.
+pub(crate) fn loss_weights(spec: &Spec) -> Vec<LossWeight> {
+    let of_stage = |(stage, s): (usize, &Stage)| {
+        let text = s.loss_weight.as_ref()?;
+        // That it is one was found when the spec was loaded.
+        let expression = Expression::parse_open("loss_weight", text).ok()?;
+        Some(LossWeight { stage, expression: expression.text().to_owned(), columns: expression.variables().to_vec() })
+    };
+    spec.stages.iter().enumerate().filter_map(of_stage).collect()
 }
 
 /// A feature with the columns it resolved to.
@@ -167,6 +179,13 @@ impl Resolver<'_> {
         if let Some(weight) = &spec.data.weight {
             self.need(weight, "`data.weight`", "data.weight");
         }
+        let loss_weights = loss_weights(spec);
+        for weight in &loss_weights {
+            let key = format!("stage.{}.loss_weight", spec.stages[weight.stage].name);
+            for column in &weight.columns {
+                self.need(column, &format!("`{key}`"), &key);
+            }
+        }
         let mut aux: Vec<String> = Vec::new();
         for (column, key) in
             spec.metrics.gauc_by.iter().map(|c| (c, "metrics.gauc_by")).chain(spec.metrics.slices.iter().map(|c| (c, "metrics.slices")))
@@ -200,6 +219,7 @@ impl Resolver<'_> {
             tables,
             labels: spec.stages.iter().map(|s| (s.name.clone(), s.label.clone())).collect(),
             weight: spec.data.weight.clone(),
+            loss_weights,
             keys: spec.data.keys.clone(),
             aux,
             split,

@@ -143,6 +143,11 @@ pub trait Source: Send + Sync {
         Tolerance::default()
     }
 
+    /// Columns that stand in files beside the rows: no feature by inference.
+    fn beside(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Bytes behind in the input that was opened last, for progress; 0 if unknown.
     fn bytes_read(&self) -> u64 {
         0

@@ -151,6 +151,7 @@ mod tests {
             tables: vec![],
             labels: vec![],
             weight: None,
+            loss_weights: vec![],
             keys: vec![],
             aux: vec![],
             split: SplitColumn::None,

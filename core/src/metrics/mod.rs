@@ -3,6 +3,7 @@
 //! What cannot be computed (one class only, no rows) is undefined with a reason, never 0.5.
 
 mod basic;
+mod batch_auc;
 mod bootstrap;
 mod comparison;
 pub mod curves;

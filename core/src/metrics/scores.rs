@@ -1,5 +1,6 @@
 //! Scored rows, and their evaluation per stage and space.
 
+use super::batch_auc::batch_auc;
 use super::evaluation::{Evaluation, Spaces};
 use super::summary::{Column, Summary, summarise};
 use crate::data::Batch;
@@ -66,6 +67,7 @@ struct Evaluator<'a> {
     scores: &'a Scores,
     ece_bins: usize,
     groups: Option<&'a [u32]>,
+    batches: Option<spec::BatchAuc>,
     model: Composed,
     truth: Option<Composed>,
     /// `[S][N]`, `[T][N]`.
@@ -87,7 +89,7 @@ pub fn evaluate(
     // By name: a column may be asked for both uses, and stands there once.
     let column = |name: &String| aux_names.iter().position(|n| n == name);
     let groups = metrics.gauc_by.as_ref().and_then(column).map(|c| scores.aux[c].as_slice());
-    let evaluator = Evaluator::new(graph, scores, metrics.ece_bins.get(), groups);
+    let evaluator = Evaluator { batches: metrics.batch_auc, ..Evaluator::new(graph, scores, metrics.ece_bins.get(), groups) };
     let mut evaluation = Evaluation { targets: evaluator.targets(None), ..Evaluation::default() };
     for (name, column) in metrics.slices.iter().filter_map(|name| Some((name, column(name)?))) {
         let codes = &scores.aux[column];
@@ -113,7 +115,7 @@ impl<'a> Evaluator<'a> {
         let truth: Vec<&[f32]> = scores.truth.iter().map(Vec::as_slice).collect();
         let LabelFlags { in_space, reached } = graph.flags(&scores.labels);
         let truth = (!truth.is_empty()).then(|| graph.compose_probabilities(&truth));
-        Self { graph, scores, ece_bins, groups, model: graph.compose(&logits), truth, in_space, reached }
+        Self { graph, scores, ece_bins, groups, batches: None, model: graph.compose(&logits), truth, in_space, reached }
     }
 
     /// All metrics of all spaces of all targets, on all rows or on those where `slice` holds.
@@ -179,7 +181,11 @@ impl<'a> Evaluator<'a> {
                 Column { log_p: &log_p, log_not_p: &log_not_p, labels: &labels, weights: weights.as_deref(), groups: groups.as_deref() };
             summarise(&column, self.ece_bins)
         };
-        Summary { best: space.truth.map(|t| Box::new(of(t))), ..of(space.model) }
+        let batch_auc = self.batches.map(|b| {
+            let log_p = picked(&space.model.log_p, rows);
+            batch_auc(&log_p, &labels, weights.as_deref(), rows, self.scores.len(), b)
+        });
+        Summary { best: space.truth.map(|t| Box::new(of(t))), batch_auc, ..of(space.model) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! All metrics of one probability on one set of rows.
 
 use super::basic::{auc, ece, gauc, log_loss, normalised_entropy, pcoc, totals};
+use super::batch_auc::BatchMean;
 use serde::Serialize;
 
 /// A probability and what happened, row by row.
@@ -49,6 +50,9 @@ pub struct Summary {
     /// Groups in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gauc_groups: Option<u64>,
+    /// The mean of AUCs inside of batches, where it is asked for; see [`BatchMean`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_auc: Option<BatchMean>,
     /// The same for the true probabilities, where they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<Box<Summary>>,
@@ -101,6 +105,7 @@ pub fn summarise(column: &Column<'_>, ece_bins: usize) -> Summary {
         mean_p: finite(sum / all),
         gauc: grouped.map(|g| g.0),
         gauc_groups: grouped.map(|g| g.1),
+        batch_auc: None,
         best: None,
     }
 }

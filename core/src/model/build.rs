@@ -66,7 +66,14 @@ impl Model {
     /// # Errors
     /// An objective that cannot work on this funnel.
     pub fn losses(spec: &Spec, graph: &Graph) -> Result<Vec<LossWords>> {
-        Ok(objective(spec, graph)?.describe(graph))
+        let mut words = objective(spec, graph)?.describe(graph);
+        for stage in &spec.stages {
+            let Some(weight) = &stage.loss_weight else { continue };
+            for loss in words.iter_mut().filter(|l| l.target == stage.name) {
+                *loss = loss.clone().weighed(weight);
+            }
+        }
+        Ok(words)
     }
 
     /// Builds the model; all that is drawn depends on `train.seed` alone. `base_rates` are the stages' conditional rates on the training
@@ -208,6 +215,14 @@ fn objective(spec: &Spec, graph: &Graph) -> Result<Box<dyn Objective>> {
         bail!(
             "objective `{kind}` trains conditional probabilities, and with `funnel.composition = \"quotient\"` a tower's logit is of the \
              full-space probability; take `objective.kind = \"entire_space\"`"
+        );
+    }
+    let weighed = spec.stages.iter().enumerate().find(|(at, s)| s.loss_weight.is_some() && !built.weighs(graph, *at));
+    if let Some((_, stage)) = weighed {
+        bail!(
+            "objective `{kind}` weighs no loss term of stage `{0}`, so `stage.{0}.loss_weight` would do nothing; take `objective.kind = \
+             \"conditional\"`, or \"entire_space\" for a stage that is in no outcome, or leave `loss_weight` out",
+            stage.name
         );
     }
     Ok(built)

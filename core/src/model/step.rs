@@ -200,6 +200,8 @@ impl Model {
         let in_space: Vec<_> =
             input.flags.in_space.iter().map(|r| vector(r.iter().map(|y| f32::from(u8::from(*y))).collect(), self)).collect();
         let row_weights = (!input.batch.weights.is_empty()).then(|| vector(input.batch.weights.clone(), self));
+        let weights = |w: &Vec<f32>| (!w.is_empty()).then(|| vector(w.clone(), self));
+        let stage_weights: Vec<_> = input.batch.loss_weights.iter().map(weights).collect();
         let (logits, extra) = heads.split_at(self.graph.len());
         let Loss { terms, readings } = self.objective.loss(&Head {
             graph: &self.graph,
@@ -210,6 +212,7 @@ impl Model {
             in_space: &in_space,
             target_weights: &self.target_weights,
             row_weights: row_weights.as_ref(),
+            stage_weights: &stage_weights,
             // A stream of its own: the towers' are numbered from 0.
             noise: Noise(mix(noise.0 ^ mix(u64::MAX))),
         });

@@ -28,6 +28,8 @@ pub struct Head<'a> {
     pub target_weights: &'a [f64],
     /// `[B]`: row weights.
     pub row_weights: Option<&'a Tensor<Bk, 1>>,
+    /// Per stage `[B]`: what weighs its loss term, where it has a `loss_weight`; see [`Head::weighed`].
+    pub stage_weights: &'a [Option<Tensor<Bk, 1>>],
     /// What is drawn at random depends on it: the run's seed and the step.
     pub noise: Noise,
 }
@@ -177,6 +179,19 @@ impl Head<'_> {
         let drawn: Vec<f32> = (0..rows).map(|row| f32::from(u8::from(self.noise.draws(stream, row, rate)))).collect();
         Tensor::from_inner(Tensor::from_data(TensorData::new(drawn, [rows]), &device))
     }
+    /// `values` of a target's rows, each times the weight that `stage.NAME.loss_weight` gives the row; as they are for a target without, and for an
+    /// outcome. Row weights come on top, in [`Head::mean`] and [`Head::mean_of_counted`]. An objective that calls it for a stage says so in
+    /// [`Objective::weighs`].
+    ///
+    /// # Shapes
+    /// `[B]`.
+    #[must_use]
+    pub fn weighed(&self, target: usize, values: Tensor<Bk, 1>) -> Tensor<Bk, 1> {
+        match self.stage_weights.get(target) {
+            Some(Some(weights)) => values * weights.clone(),
+            _ => values,
+        }
+    }
     /// Mean over all rows of `values · row weight`, times `weight`; `[1]`.
     #[must_use]
     pub fn mean(&self, values: Tensor<Bk, 1>, weight: f64) -> Tensor<Bk, 1> {
@@ -199,6 +214,21 @@ pub struct LossWords {
     pub equation: String,
 }
 
+impl LossWords {
+    /// The same with a loss weight `u` on each row.
+    #[must_use]
+    pub fn weighed(self, expression: &str) -> Self {
+        let (first, letters) = self.equation.split_once('\n').unwrap_or((&self.equation, ""));
+        let first = if first.contains("mean[") { first.replacen("mean[", "mean u·[", 1) } else { first.replacen("·[", "·u·[", 1) };
+        let letters = if letters.is_empty() { String::new() } else { format!("\n{letters}") };
+        Self {
+            words: format!("{}, each row weighted by `loss_weight`", self.words),
+            equation: format!("{first}{letters}\nu = {expression}"),
+            ..self
+        }
+    }
+}
+
 /// Logits and labels → named loss terms.
 pub trait Objective: Send + Sync {
     /// Networks that it needs besides the stages' towers.
@@ -214,6 +244,10 @@ pub trait Objective: Send + Sync {
     /// Whether its loss is of the targets' full-space probabilities alone, so that towers whose logit is that probability's can be trained by
     /// it (`funnel.composition = "quotient"`).
     fn is_full_space(&self) -> bool {
+        false
+    }
+    /// Whether it has a term of a stage that it weighs by [`Head::weighed`]: `stage.NAME.loss_weight` is refused where it has none.
+    fn weighs(&self, _graph: &Graph, _stage: usize) -> bool {
         false
     }
     /// What they are, for `check`, in the same order.
@@ -294,6 +328,7 @@ mod tests {
                     in_space: &[],
                     target_weights: &[],
                     row_weights: None,
+                    stage_weights: &[],
                     extra: &[],
                     parameters: &[],
                     noise: Noise(0),
@@ -328,6 +363,7 @@ mod tests {
                     in_space: &[],
                     target_weights: &[],
                     row_weights: None,
+                    stage_weights: &[],
                     extra: &[],
                     parameters: &[],
                     noise: Noise(0),

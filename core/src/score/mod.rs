@@ -1,7 +1,6 @@
 //! Scoring: what `eval`, `predict` and training's own evaluations share. One path: rows → encoded batch → logits → composition.
 
 mod calibrate;
-mod expression;
 mod folder;
 pub mod importance;
 mod ledger;
@@ -15,8 +14,8 @@ mod sink;
 mod values;
 mod writer;
 
+pub use crate::expression::Expression;
 pub use calibrate::{CalibrateOptions, Calibrated};
-pub use expression::Expression;
 pub use folder::PartsSummary;
 pub use ledger::{InputRecord, PartRecord, Policies, PredictManifest, PredictStatus, Work};
 pub use options::{MissingColumns, PredictOptions, PredictSummary, UnknownIds};

@@ -5,7 +5,7 @@ use super::options::{MissingColumns, PredictOptions, PredictSummary, UnknownIds}
 use super::rows::{Batches, WithMissing, batches};
 use super::{Scorer, Sink, Values};
 use crate::data::source::{Chunk, Input, SharedSource};
-use crate::data::{Batch, Dataset, LeftOut, Part, RawEncoder, Stopped, joined, place};
+use crate::data::{BESIDE_HINT, Batch, Dataset, LeftOut, Part, RawEncoder, Stopped, joined, place};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::Graph;
@@ -80,7 +80,11 @@ impl<'a> RowScorer<'a> {
         let mut encoder = RawEncoder::new(Arc::clone(&scorer.preprocessor));
         encoder.show_values = options.show_values;
         let (mut columns, keys) = (encoder.columns(), &scorer.spec.data.keys);
-        let missing = missing(&schema, &columns, keys, options.missing_columns)?;
+        let hint = |faults: Diagnostics| {
+            let hinted = |d: Diagnostic| if scorer.spec.data.beside.is_empty() { d } else { d.help(BESIDE_HINT) };
+            Diagnostics(faults.0.into_iter().map(hinted).collect())
+        };
+        let missing = missing(&schema, &columns, keys, options.missing_columns).map_err(hint)?;
         let values = Values::parse(options.values, &scorer.graph, &schema, keys)?;
         let keys_at = columns.len()..columns.len() + keys.len();
         columns.extend(keys.iter().cloned());

@@ -139,6 +139,7 @@ fn complete(draft: decode::Draft, origins: Origins) -> Option<Spec> {
             tower: s.tower?,
             features: s.features,
             weight: s.weight,
+            loss_weight: s.loss_weight,
             init_bias: s.init_bias,
         });
     }

@@ -199,6 +199,7 @@ impl Spec {
             }
             c.leaf(&join(&path, "label"), Some(Value::String(s.label.clone())));
             c.leaf(&join(&path, "weight"), Some(Value::Float(s.weight)));
+            c.leaf(&join(&path, "loss_weight"), s.loss_weight.clone().map(Value::String));
             c.leaf(&join(&path, "init_bias"), Value::try_from(&s.init_bias).ok());
             c.section(&join(&path, "features"), &s.features);
             c.component(&join(&path, "tower"), Kind::Tower, &s.tower);
@@ -209,6 +210,9 @@ impl Spec {
         c.component(&top("encoder"), Kind::Encoder, &self.encoder);
         c.component(&top("objective"), Kind::Objective, &self.objective);
         let data = top("data");
+        let mut beside = Value::from(self.data.beside.clone());
+        make_absolute(&mut beside);
+        c.leaf(&join(&data, "beside"), Some(beside));
         c.leaf(&join(&data, "keys"), Value::try_from(&self.data.keys).ok());
         c.leaf(&join(&data, "weight"), self.data.weight.clone().map(Value::String));
         c.leaf(&join(&data, "orphan_labels"), Value::try_from(self.data.orphan_labels).ok());

@@ -109,10 +109,14 @@ impl Recipe for Conditional {
     fn value(&self, head: &Head<'_>, stage: usize, (): ()) -> Tensor<Bk, 1> {
         // What counts from outside of the space is a negative there, whatever its label says.
         let label = head.reached[stage].clone() * head.in_space[stage].clone();
-        head.mean_of_counted(Head::cross_entropy(head.logits[stage].clone(), label), self.counts(head, stage))
+        let error = Head::cross_entropy(head.logits[stage].clone(), label);
+        head.mean_of_counted(head.weighed(stage, error), self.counts(head, stage))
     }
     fn present(&self, head: &Head<'_>, stage: usize, (): ()) -> Option<Tensor<Bk, 1>> {
         Some(self.counts(head, stage).sum().clamp_max(1.0))
+    }
+    fn weighs(&self, _graph: &Graph, _stage: usize) -> bool {
+        true
     }
     fn readings(&self, head: &Head<'_>) -> Vec<Reading> {
         let stages = if self.inverse_propensity { conditional_stages(head.graph) } else { Vec::new() };

@@ -1,6 +1,6 @@
 //! `entire_space`: the ESMM loss, for any graph of stages.
 
-use super::sum::{Recipe, Sum, Summand, Weighting, Words, full_space, full_space_targets, full_space_words};
+use super::sum::{Recipe, Sum, Summand, Weighting, Words, full_space_targets, full_space_words};
 use burn::prelude::*;
 use esmm_funnel_core::device::Bk;
 use esmm_funnel_core::graph::Graph;
@@ -30,10 +30,13 @@ impl Recipe for EntireSpace {
         full_space_targets(graph).into_iter().map(|t| Summand::new(graph, t, "", ())).collect()
     }
     fn value(&self, head: &Head<'_>, target: usize, (): ()) -> Tensor<Bk, 1> {
-        full_space(head, target)
+        head.mean(head.weighed(target, head.full_space_cross_entropy(target)), 1.0)
     }
     fn is_full_space(&self) -> bool {
         true
+    }
+    fn weighs(&self, graph: &Graph, stage: usize) -> bool {
+        full_space_targets(graph).contains(&stage)
     }
     fn words(&self, graph: &Graph, target: usize, (): ()) -> Words {
         full_space_words(graph, target)

@@ -16,6 +16,8 @@ pub struct Rows {
     pub inside: Vec<Vec<f64>>,
     pub weights: Option<Vec<f64>>,
     pub target_weights: Vec<f64>,
+    /// Per stage, where it has any.
+    pub loss_weights: Vec<Option<Vec<f64>>>,
     pub noise: Noise,
 }
 /// What is learned: the stages' logits, the extra heads', the objective's parameters.
@@ -65,6 +67,9 @@ impl Rows {
     fn mean(&self, value: impl Fn(usize) -> f64) -> f64 {
         (0..self.n).map(|i| value(i) * self.weights.as_ref().map_or(1.0, |w| w[i])).sum::<f64>() / self.n as f64
     }
+    fn loss_weight(&self, target: usize, i: usize) -> f64 {
+        self.loss_weights.get(target).and_then(Option::as_ref).map_or(1.0, |w| w[i])
+    }
     fn error(&self, at: &Point, stage: usize, i: usize) -> f64 {
         cross_entropy(self.reached[stage][i], sigma(at.z[stage][i]))
     }
@@ -79,7 +84,7 @@ impl Rows {
         Line { name, target, value, factor: 1.0, learnable: true, has_rows: true }
     }
     fn full(&self, at: &Point, target: usize) -> Line {
-        let loss = |i| cross_entropy(self.reached[target][i], self.probability(at, target, i));
+        let loss = |i| self.loss_weight(target, i) * cross_entropy(self.reached[target][i], self.probability(at, target, i));
         self.line(target, "", self.mean(loss))
     }
     /// The targets of the ESMM loss.
@@ -125,7 +130,7 @@ pub fn conditional(rows: &Rows, at: &Point, fixed: &Point, counting: Counting) -
     let term = |s: usize| {
         let total: f64 = (0..rows.n).map(|i| count(s, i)).sum();
         let label = |i: usize| rows.reached[s][i] * rows.inside[s][i];
-        let sum = rows.mean(|i| count(s, i) * cross_entropy(label(i), sigma(at.z[s][i]))) * rows.n as f64;
+        let sum = rows.mean(|i| rows.loss_weight(s, i) * count(s, i) * cross_entropy(label(i), sigma(at.z[s][i]))) * rows.n as f64;
         Line { has_rows: total > 0.0, ..rows.line(s, "", if total > 0.0 { sum / total } else { 0.0 }) }
     };
     (0..rows.graph.len()).map(term).collect()

@@ -89,6 +89,10 @@ pub trait Recipe: Settings + Clone + Debug {
     fn is_full_space(&self) -> bool {
         false
     }
+    /// As [`Objective::weighs`].
+    fn weighs(&self, _graph: &Graph, _stage: usize) -> bool {
+        false
+    }
     /// A summand in words and as a formula, without any factor.
     fn words(&self, graph: &Graph, target: usize, part: Self::Part) -> Words;
 }
@@ -131,6 +135,9 @@ impl<R: Recipe> Objective for Sum<R> {
     }
     fn is_full_space(&self) -> bool {
         self.recipe.is_full_space()
+    }
+    fn weighs(&self, graph: &Graph, stage: usize) -> bool {
+        self.recipe.weighs(graph, stage)
     }
     fn describe(&self, graph: &Graph) -> Vec<LossWords> {
         let describe = |summand: &Summand<R::Part>| {

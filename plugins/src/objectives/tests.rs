@@ -108,7 +108,7 @@ fn rows(graph: &Graph, n: usize, weighted: bool, rate: f64, draw: &mut Draw) -> 
     }
     let target_weights = graph.targets.iter().map(|_| draw.between(0.5, 2.0)).collect();
     let weights = weighted.then(|| (0..n).map(|_| draw.between(0.1, 3.0)).collect());
-    Rows { graph: graph.clone(), n, reached, inside, weights, target_weights, noise: Noise(draw.0) }
+    Rows { graph: graph.clone(), n, reached, inside, weights, target_weights, loss_weights: Vec::new(), noise: Noise(draw.0) }
 }
 
 fn objective(name: &str, settings: &str, graph: &Graph) -> anyhow::Result<Box<dyn Objective>> {
@@ -143,6 +143,7 @@ fn run(objective: &dyn Objective, rows: &Rows, at: &Point) -> Run {
         in_space: &constants(&rows.inside),
         target_weights: &rows.target_weights,
         row_weights: rows.weights.as_ref().map(|w| tensor(w)).as_ref(),
+        stage_weights: &rows.loss_weights.iter().map(|w| w.as_ref().map(|w| tensor(w))).collect::<Vec<_>>(),
         noise: rows.noise,
     });
     Run { loss, logits, extra, parameters }
@@ -234,6 +235,34 @@ fn terms_and_gradients_are_those_of_the_formulas() {
                 let at = point(&*objective, &rows, &mut draw);
                 assert_eq!(at.s.is_empty(), !learned, "{name}");
                 agrees(&name, &*objective, oracle, &rows, &at, learned);
+            }
+        }
+    }
+}
+
+#[test]
+fn loss_weights_weigh_the_terms_of_their_stages() {
+    let mut draw = Draw(17);
+    for (kind, settings, oracle) in CASES {
+        for (shape, graph) in graphs() {
+            for (weighted, learned) in [(false, false), (true, true)] {
+                let settings = format!("weighting = '{}'\n{settings}", if learned { "uncertainty" } else { "fixed" });
+                let name = format!("{kind}, {settings}, {shape}, row weights {weighted}");
+                let objective = objective(kind, &settings, &graph).unwrap();
+                let mut rows = rows(&graph, 13, weighted, 0.6, &mut draw);
+                // One stage alone, then every one that can be.
+                for only in (0..graph.len()).map(Some).chain([None]) {
+                    let has = |s: usize| only.is_none_or(|only| only == s) && objective.weighs(&graph, s);
+                    rows.loss_weights = (0..graph.len()).map(|s| has(s).then(|| draw.many(1, rows.n, 0.0, 4.0).remove(0))).collect();
+                    let can = match kind {
+                        "conditional" => true,
+                        "entire_space" => only.is_none_or(|s| graph.targets[graph.len()..].iter().all(|o| !o.stages.contains(&s))),
+                        _ => false,
+                    };
+                    assert_eq!(rows.loss_weights.iter().any(Option::is_some), can, "{name}, {only:?}");
+                    let at = point(&*objective, &rows, &mut draw);
+                    agrees(&name, &*objective, oracle, &rows, &at, learned);
+                }
             }
         }
     }

@@ -144,6 +144,7 @@ mod tests {
             tower: component("mlp"),
             features: StageFeatures::default(),
             weight: 1.0,
+            loss_weight: None,
             init_bias: InitBias::Named(InitBiasName::BaseRate),
         }
     }
@@ -156,6 +157,7 @@ mod tests {
             encoder: component("concat"),
             data: Data {
                 source: component("csv"),
+                beside: Vec::new(),
                 keys: Vec::new(),
                 weight: None,
                 orphan_labels: OrphanLabels::Error,

@@ -5,8 +5,10 @@ mod onnx;
 pub(crate) use onnx::onnx_beside;
 
 use super::batch::{BatchNorm, Dice};
+use burn::module::Param;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PRelu, PReluConfig};
 use burn::prelude::*;
+use burn::tensor::Distribution;
 use burn::tensor::activation::{gelu, relu};
 use esmm_funnel_core::device::{Bk, Device};
 use esmm_funnel_core::onnx::{Layer, Onnx, OnnxInput, OnnxOutput};
@@ -26,7 +28,7 @@ pub enum Activation {
     /// `max(x, 0)`.
     #[default]
     Relu,
-    /// `max(x, 0) + a·min(x, 0)`, with a learned slope `a` per unit that starts at 0.25.
+    /// `max(x, 0) + a·min(x, 0)`, with a learned slope `a` per unit; `mlp` says where it starts.
     Prelu,
     /// `x · Φ(x)`, Φ being the distribution function of the normal distribution.
     Gelu,
@@ -48,6 +50,17 @@ pub enum Norm {
     Batch,
 }
 
+/// How the weights of the layers start, for `n` columns of input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// Uniform between `−1/√n` and `1/√n`.
+    #[default]
+    Uniform,
+    /// Normal, with standard deviation `1/√n`.
+    Normal,
+}
+
 /// A share of values to drop: at least 0, less than 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
@@ -64,6 +77,25 @@ impl From<Rate> for f64 {
         rate.0
     }
 }
+
+/// A number to start at: from -100 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "f64", into = "f64")]
+#[schemars(extend("minimum" = -100.0, "maximum" = 100.0))]
+pub struct Start(f64);
+impl TryFrom<f64> for Start {
+    type Error = String;
+    fn try_from(start: f64) -> Result<Self, String> {
+        if (-100.0..=100.0).contains(&start) { Ok(Self(start)) } else { Err(format!("{start} is out of range: from -100 to 100")) }
+    }
+}
+impl From<Start> for f64 {
+    fn from(start: Start) -> Self {
+        start.0
+    }
+}
+/// Where slopes start that nobody starts elsewhere.
+const PRELU_START: f64 = 0.25;
 
 /// A count for a default. Zero counts as one.
 pub(crate) const fn count(n: usize) -> NonZeroUsize {
@@ -85,6 +117,13 @@ pub struct Mlp {
     dropout: Rate,
     /// How each hidden layer is normalised, before the nonlinearity.
     norm: Norm,
+    /// How the weights of the hidden layers and of the head start.
+    init: Init,
+    /// Where the biases of the hidden layers start. Default: drawn as uniform weights are. The head has none; its stage's `init_bias` does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bias_start: Option<Start>,
+    /// Where the slopes of `activation = "prelu"` start.
+    prelu_start: Start,
 }
 impl Default for Mlp {
     fn default() -> Self {
@@ -93,6 +132,9 @@ impl Default for Mlp {
             activation: Activation::default(),
             dropout: Rate::default(),
             norm: Norm::default(),
+            init: Init::default(),
+            bias_start: None,
+            prelu_start: Start(PRELU_START),
         }
     }
 }
@@ -241,15 +283,44 @@ pub(crate) fn beside(output: StageOutput, terms: impl IntoIterator<Item = Tensor
     let logit = terms.into_iter().fold(output.logit, |sum, term| sum + term.squeeze_dim(1));
     StageOutput { logit, ..output }
 }
+impl Mlp {
+    /// The tower with its parameters where the settings start them.
+    fn started(&self, mut tower: MlpTower<Bk>, device: &Device) -> MlpTower<Bk> {
+        for layer in &mut tower.layers {
+            if self.init == Init::Normal {
+                layer.weight = normal(layer, device);
+            }
+            if let (Some(Start(bias)), Some(old)) = (self.bias_start, &layer.bias) {
+                layer.bias = Some(Param::from_tensor(Tensor::full(old.dims(), bias, device)));
+            }
+        }
+        if let (Init::Normal, Some(head)) = (self.init, &mut tower.head) {
+            head.weight = normal(head, device);
+        }
+        if self.prelu_start.0 != PRELU_START {
+            for slopes in &mut tower.slopes {
+                slopes.alpha = Param::from_tensor(Tensor::full(slopes.alpha.dims(), self.prelu_start.0, device));
+            }
+        }
+        tower
+    }
+}
+/// A layer's weights `[n, H]`, drawn from N(0, 1/n).
+fn normal(layer: &Linear<Bk>, device: &Device) -> Param<Tensor<Bk, 2>> {
+    let [n, h] = layer.weight.dims();
+    #[allow(clippy::cast_precision_loss)]
+    let std = 1.0 / (n.max(1) as f64).sqrt();
+    Param::from_tensor(Tensor::random([n, h], Distribution::Normal(0.0, std), device))
+}
 impl TowerSettings for Mlp {
     type Tower = MlpTower<Bk>;
     fn needs(&self) -> Needs {
         gives(&self.hidden)
     }
     fn build(&self, shape: &StageShape, device: &Device) -> anyhow::Result<Self::Tower> {
-        let Self { hidden: widths, activation, dropout, norm } = self;
+        let Self { hidden: widths, activation, dropout, norm, .. } = self;
         let hidden = Hidden { widths, activation: *activation, dropout: *dropout, norm: *norm, first_draw: 0 };
-        Ok(hidden.with_head(shape, device))
+        Ok(self.started(hidden.with_head(shape, device), device))
     }
 }
 impl Tower for MlpTower<Bk> {

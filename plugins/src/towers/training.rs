@@ -131,6 +131,35 @@ fn learns(name: &str, spec: &Spec) {
 }
 
 #[test]
+fn parameters_start_where_the_settings_say() {
+    let start = "init = 'normal', bias_start = 0.1, prelu_start = -0.25";
+    let spec = spec("concat", &format!("{{ kind = 'mlp', hidden = [400, 300], activation = 'prelu', {start} }}"), false, &[]);
+    let trainer = trainer(&spec);
+    let (mut slopes, mut biases, mut layers) = (0, 0, 0);
+    for (name, shape, values) in trainer.model.tensors().unwrap().into_iter().filter(|(name, ..)| name.starts_with("tower.click")) {
+        if name.ends_with("alpha") {
+            slopes += values.len();
+            assert!(values.iter().all(|v| *v == -0.25), "{name}");
+        } else if name.ends_with("bias") {
+            biases += values.len();
+            assert!(values.iter().all(|v| *v == 0.1), "{name}");
+        } else if name.ends_with("weight") && values.len() > 2000 {
+            layers += 1;
+            // Far from every draw of a uniform distribution of the same spread.
+            let (n, fan_in) = (values.len() as f64, shape[0] as f64);
+            let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+            let variance = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n * fan_in;
+            let outside = values.iter().filter(|v| f64::from(v.abs()) > 2.0 / fan_in.sqrt()).count() as f64 / n;
+            let error = 5.0 / n.sqrt();
+            assert!(mean.abs() * fan_in.sqrt() < error && (variance - 1.0).abs() < 2.0 * error, "{name}: {mean}, {variance}");
+            assert!((outside - 0.0455).abs() < error, "{name}: {outside}");
+        }
+    }
+    assert_eq!((slopes, biases, layers), (700, 700, 2));
+    learns("started elsewhere", &spec);
+}
+
+#[test]
 fn a_tower_that_reads_the_stage_before_trains_it_too() {
     for below in [
         r#"{ kind = "mlp", hidden = [8] }"#,

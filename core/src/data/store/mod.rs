@@ -80,6 +80,7 @@ pub struct Store {
     entities: Mapped<u32>,
     labels: Mapped<u8>,
     weights: Mapped<f32>,
+    loss_weights: Option<Mapped<f32>>,
     aux: Mapped<u32>,
     split_hashes: Option<Mapped<u64>>,
     order: Option<(Mapped<u64>, Mapped<u8>)>,
@@ -150,6 +151,10 @@ impl Store {
             entities: Mapped::open(&dir.join("entities.u32"), wide(layout.groups.len() - 1))?,
             labels: Mapped::open(&dir.join("labels.u8"), wide(layout.labels.len()))?,
             weights: Mapped::open(&dir.join("weights.f32"), wide(usize::from(layout.weight.is_some())))?,
+            loss_weights: match layout.loss_weights.len() {
+                0 => None,
+                n => Some(Mapped::open(&dir.join(write::LOSS_WEIGHTS), wide(n))?),
+            },
             aux: Mapped::open(&dir.join("aux.u32"), wide(layout.aux.len()))?,
             split_hashes: hashes,
             order,
@@ -206,6 +211,11 @@ impl Store {
     #[inline]
     pub(crate) fn weight(&self, row: usize) -> Option<f32> {
         self.weights.all().get(row).copied()
+    }
+    /// `[W]` loss weights of a row, in order of the layout's; empty without.
+    #[inline]
+    pub(crate) fn loss_weights(&self, row: usize) -> &[f32] {
+        self.loss_weights.as_ref().map_or(&[], |w| slice(w.all(), row, self.meta.layout.loss_weights.len()))
     }
     /// `[A]` codes of the metric columns.
     #[inline]

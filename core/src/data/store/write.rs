@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 /// What was learnt on the way, frame by frame; see [`StoreWriter::push_learnt`].
 const LEARNT: &str = "learnt.log";
 
+/// Values of loss weights, where there are any.
+pub(super) const LOSS_WEIGHTS: &str = "loss_weights.f32";
+
 /// Everything of some rows but their groups.
 #[derive(Debug, Default)]
 pub(crate) struct RowValues {
@@ -28,6 +31,8 @@ pub(crate) struct RowValues {
     /// `[N, S]`.
     pub labels: Vec<u8>,
     pub weights: Vec<f32>,
+    /// `[N, W]`, in order of the layout's loss weights.
+    pub loss_weights: Vec<f32>,
     /// `[N, A]`.
     pub aux: Vec<u32>,
     pub split_hashes: Vec<u64>,
@@ -69,6 +74,8 @@ pub(crate) struct StoreWriter {
     entities: Column,
     labels: Column,
     weights: Column,
+    /// `None` without loss weights.
+    loss_weights: Option<Column>,
     aux: Column,
     split: Column,
     order: Column,
@@ -101,6 +108,7 @@ impl StoreWriter {
             entities: folder.column("entities.u32")?,
             labels: folder.column("labels.u8")?,
             weights: folder.column("weights.f32")?,
+            loss_weights: (!layout.loss_weights.is_empty()).then(|| folder.column(LOSS_WEIGHTS)).transpose()?,
             aux: folder.column("aux.u32")?,
             split: folder.column("split.bin")?,
             order,
@@ -143,6 +151,7 @@ impl StoreWriter {
         self.entities.push(&values.entities)?;
         self.labels.push(&values.labels)?;
         self.weights.push(&values.weights)?;
+        self.loss_weights.as_mut().map_or(Ok(()), |w| w.push(&values.loss_weights))?;
         self.aux.push(&values.aux)?;
         self.split.push(&values.split_hashes)?;
         for text in &values.split_texts {
@@ -204,7 +213,9 @@ impl StoreWriter {
             &mut self.numbers,
             &mut self.learnt,
         ];
-        for column in self.groups.iter_mut().flat_map(GroupWriter::columns).chain(own).chain(self.keys.column()) {
+        for column in
+            self.groups.iter_mut().flat_map(GroupWriter::columns).chain(own).chain(&mut self.loss_weights).chain(self.keys.column())
+        {
             column.save(&mut files)?;
         }
         Ok(WriterState {
@@ -228,9 +239,9 @@ impl StoreWriter {
     ) -> anyhow::Result<()> {
         let mut checksums = Checksums::new();
         let bag_values = self.groups.into_iter().map(|g| g.close(&mut checksums)).collect::<anyhow::Result<_>>()?;
-        for column in
-            [self.entities, self.labels, self.weights, self.aux, self.split, self.order, self.truth, self.counterfactual, self.numbers]
-        {
+        let own =
+            [self.entities, self.labels, self.weights, self.aux, self.split, self.order, self.truth, self.counterfactual, self.numbers];
+        for column in own.into_iter().chain(self.loss_weights) {
             column.close(&mut checksums)?;
         }
         let path = |name: &str| self.dir.join(name);

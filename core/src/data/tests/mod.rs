@@ -1,6 +1,7 @@
 //! Rows in memory → store → batches, and what must hold on the way.
 
 mod batches;
+mod beside;
 mod entity_inputs;
 mod faults;
 mod features;
@@ -79,6 +80,7 @@ pub(super) fn stage(name: &str, after: &str) -> Stage {
         tower: component("mlp"),
         features: StageFeatures::default(),
         weight: 1.0,
+        loss_weight: None,
         init_bias: InitBias::Named(InitBiasName::BaseRate),
     }
 }
@@ -95,6 +97,7 @@ pub(super) fn spec(features: Vec<Feature>) -> Spec {
         encoder: component("concat"),
         data: Data {
             source: component("memory"),
+            beside: Vec::new(),
             keys: Vec::new(),
             weight: None,
             orphan_labels: OrphanLabels::Error,

@@ -5,6 +5,7 @@ mod graph;
 mod ranges;
 mod towers;
 mod truth;
+mod weights;
 
 use super::decode::{Cx, Draft};
 pub use graph::topological;
@@ -16,6 +17,7 @@ pub fn check(cx: &mut Cx<'_>, draft: &Draft) {
     ranges::check(cx, draft);
     towers::check(cx, draft);
     truth::check(cx, draft);
+    weights::check(cx, draft);
     removals(cx);
 }
 

@@ -161,6 +161,7 @@ fn stage(
         tower,
         features: plain.features,
         weight: plain.weight,
+        loss_weight: plain.loss_weight,
         init_bias: plain.init_bias,
     }
 }

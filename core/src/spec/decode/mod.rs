@@ -68,6 +68,7 @@ pub struct StageDraft {
     pub tower: Option<Component>,
     pub features: StageFeatures,
     pub weight: f64,
+    pub loss_weight: Option<String>,
     pub init_bias: InitBias,
 }
 

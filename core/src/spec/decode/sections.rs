@@ -59,8 +59,18 @@ pub fn data(cx: &mut Cx<'_>, table: &Table<'_>) -> Option<Data> {
     let truth = truth(cx, &inner);
     inner.remove("truth");
     let plain: Option<DataTable> = cx.decode("data", &inner, &span);
-    let plain = plain?;
-    Some(Data { source: source?, keys: plain.keys, weight: plain.weight, orphan_labels: plain.orphan_labels, truth: truth? })
+    let DataTable { mut beside, keys, weight, orphan_labels, .. } = plain?;
+    resolve_files(cx, "data.beside", &mut beside);
+    Some(Data { source: source?, beside, keys, weight, orphan_labels, truth: truth? })
+}
+
+/// Paths and globs, each as seen from the folder of the file that states it.
+fn resolve_files(cx: &Cx<'_>, key: &str, files: &mut [String]) {
+    for (i, file) in files.iter_mut().enumerate() {
+        if let Some(at) = cx.stated.get(&format!("{key}[{i}]")) {
+            *file = cx.sources.resolve(&at.value, file);
+        }
+    }
 }
 
 /// `[data.truth.STAGE]` tables; `None` if one of them is broken.
@@ -123,11 +133,7 @@ pub fn split(cx: &mut Cx<'_>, table: &Table<'_>) -> Option<Split> {
     let mut split: Split = tagged(cx, "split", "split", value)?;
     if let Split::Files { valid, test } = &mut split {
         for (part, files) in [("valid", valid), ("test", test)] {
-            for (i, file) in files.iter_mut().enumerate() {
-                if let Some(at) = cx.stated.get(&format!("split.{part}[{i}]")) {
-                    *file = cx.sources.resolve(&at.value, file);
-                }
-            }
+            resolve_files(cx, &format!("split.{part}"), files);
         }
     }
     Some(split)

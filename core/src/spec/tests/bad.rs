@@ -38,7 +38,7 @@ fn unknown_keys_in_every_section() {
         ("5:2", ["unknown key `stages` in a spec", "did you mean `stage`?"]),
         ("7:1", ["unknown key `bach_rows` in `[train]`", "did you mean `batch_rows`?"]),
         ("9:1", ["unknown key `share` in `[split]`", "keys of `[split]`: kind, valid, test, seed"]),
-        ("11:1", ["unknown key `bins` in `[metrics]`", "keys of `[metrics]`: gauc_by, slices, ece_bins"]),
+        ("11:1", ["unknown key `bins` in `[metrics]`", "keys of `[metrics]`: gauc_by, slices, ece_bins, batch_auc"]),
         ("13:1", ["unknown key `dims` in `[embedding]`", "did you mean `dim`?"]),
         ("16:1", ["unknown key `kex` in `[entity.user]`", "did you mean `key`?"]),
         ("19:1", ["unknown key `column` in `[feature.a]`", "did you mean `columns`?"]),

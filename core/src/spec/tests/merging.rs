@@ -101,7 +101,7 @@ fn circles_and_missing_files() {
     let path = write(dir.path(), "s/h.toml", &format!("extends = \"g.toml\"\n{FUNNEL}[metrics]\nbins = 3\n"));
     says(
         &shown(&path, &[]),
-        &["--> s/g.toml:2:1", "did you mean `epochs`?", "--> s/h.toml:7:1", "keys of `[metrics]`: gauc_by, slices, ece_bins"],
+        &["--> s/g.toml:2:1", "did you mean `epochs`?", "--> s/h.toml:7:1", "keys of `[metrics]`: gauc_by, slices, ece_bins, batch_auc"],
     );
 }
 

@@ -112,6 +112,8 @@ pub struct Stage {
     pub features: StageFeatures,
     /// Factor of its loss term.
     pub weight: f64,
+    /// What weighs each row in its loss term: an expression over columns of the data.
+    pub loss_weight: Option<String>,
     /// Where the head's bias starts.
     pub init_bias: InitBias,
 }
@@ -155,6 +157,8 @@ pub enum OrphanLabels {
 pub struct Data {
     /// The plugin that reads rows.
     pub source: Component,
+    /// Files with more columns of the same rows.
+    pub beside: Vec<String>,
     /// Columns carried into predictions.
     pub keys: Vec<String>,
     /// Column with a weight per row.

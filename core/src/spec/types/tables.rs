@@ -48,6 +48,10 @@ pub struct StageTable {
     pub features: StageFeatures,
     /// Factor of its loss term.
     pub weight: f64,
+    /// What weighs each row in its loss term in training, and in nothing else (metrics do not know it): an expression over columns of the data
+    /// that is 0 or more in every row, such as `"w"` or `"min(1 / p_click, 100)"`. Row weights of `data.weight` count besides. Its columns are no
+    /// features, unless a feature names them.
+    pub loss_weight: Option<String>,
     /// The bias its head starts with: `"base_rate"`, the logit of its conditional rate on the training rows, or a logit.
     pub init_bias: InitBias,
 }
@@ -59,6 +63,7 @@ impl Default for StageTable {
             tower: Chosen {},
             features: StageFeatures::default(),
             weight: 1.0,
+            loss_weight: None,
             init_bias: InitBias::Named(InitBiasName::BaseRate),
         }
     }
@@ -73,6 +78,10 @@ pub struct DataTable {
     #[schemars(schema_with = "source")]
     #[serde(skip_serializing)]
     pub source: Chosen,
+    /// Paths and globs of Parquet or CSV files that hold more columns of the same rows in the same order, one file for each of the source's
+    /// inputs, in their order: what `predict RUN --data … --out DIR` writes. A column of both must be one of `keys`, which are compared row by
+    /// row. `features = "infer"` takes none of their columns; other data, as of `eval --data`, must hold those that features read themselves.
+    pub beside: Vec<String>,
     /// Columns carried into predictions.
     pub keys: Vec<String>,
     /// Column with a weight per row.

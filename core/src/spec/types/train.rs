@@ -227,9 +227,22 @@ pub struct Metrics {
     pub slices: Vec<String>,
     /// Bins of the expected calibration error.
     pub ece_bins: NonZeroUsize,
+    /// The mean of the AUCs inside of batches, beside the exact AUC: for figures to hold against published code that has no other. It is no estimate
+    /// of the AUC: batches without both classes are left out, and the mean is usually higher. Not set: not measured.
+    pub batch_auc: Option<BatchAuc>,
+}
+
+/// `metrics.batch_auc`: over which batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchAuc {
+    /// Rows of a batch: consecutive rows of the part, in the order of the inputs. Those in a space count for that space.
+    pub rows: NonZeroUsize,
+    /// How many batches count, from the first.
+    pub batches: NonZeroUsize,
 }
 impl Default for Metrics {
     fn default() -> Self {
-        Self { gauc_by: None, slices: Vec::new(), ece_bins: NonZeroUsize::new(20).unwrap_or(NonZeroUsize::MIN) }
+        Self { gauc_by: None, slices: Vec::new(), ece_bins: NonZeroUsize::new(20).unwrap_or(NonZeroUsize::MIN), batch_auc: None }
     }
 }

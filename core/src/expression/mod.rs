@@ -1,4 +1,4 @@
-//! Value expressions: arithmetic over stage probabilities and columns, such as `p_purchase * price`.
+//! Expressions: arithmetic over names, of stage probabilities and columns, such as `p_purchase * price` or `min(1 / p_click, 100)`.
 //!
 //! Expressions decide about money, so they mean what mathematics means by them: `-x^2` is `-(x^2)`, `2^3^2` is `2^9`, `1e-3` is a number,
 //! and every mistake is shown at its place. (Expression crates at hand differ in one of these, hence a parser of our own.)
@@ -86,8 +86,19 @@ impl Expression {
     /// # Errors
     /// As [`Expression::parse`].
     pub fn parse_from(source: &str, text: &str, names: &[&str]) -> Result<Self, Diagnostics> {
-        let (variables, program) = parse::parse(source, text, names)?;
-        Ok(Self { text: text.trim().to_owned(), variables, program })
+        Ok(Self::of(text, parse::parse(source, text, Some(names))?))
+    }
+
+    /// Parses `text` before it is known which names there are.
+    ///
+    /// # Errors
+    /// As [`Expression::parse`], but for unknown names.
+    pub fn parse_open(source: &str, text: &str) -> Result<Self, Diagnostics> {
+        Ok(Self::of(text, parse::parse(source, text, None)?))
+    }
+
+    fn of(text: &str, (variables, program): (Vec<String>, Vec<Op>)) -> Self {
+        Self { text: text.trim().to_owned(), variables, program }
     }
 
     /// As it was written.

@@ -30,7 +30,8 @@ const OPERATORS: [(&str, Binary, u8); 11] = [
 const SIGN: u8 = 4;
 const POWER: u8 = 5;
 
-pub(super) fn parse(source: &str, text: &str, names: &[&str]) -> Result<(Vec<String>, Vec<Op>), Diagnostics> {
+/// `names`: those there are; `None`: any.
+pub(super) fn parse(source: &str, text: &str, names: Option<&[&str]>) -> Result<(Vec<String>, Vec<Op>), Diagnostics> {
     let mut parser = Parser { text, names, at: 0, depth: 0, variables: Vec::new(), program: Vec::new() };
     parser.whole().map_err(|fault| {
         let source = Arc::new(SourceText { name: source.to_owned(), text: text.to_owned() });
@@ -51,7 +52,7 @@ struct Fault {
 
 struct Parser<'a> {
     text: &'a str,
-    names: &'a [&'a str],
+    names: Option<&'a [&'a str]>,
     at: usize,
     depth: usize,
     variables: Vec<String>,
@@ -69,7 +70,7 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected("an operator or the end"));
         }
         if self.variables.is_empty() {
-            let help = vec![self.there_are()];
+            let help = self.names.map(there_are).into_iter().collect();
             return Err(Fault { help, ..fault("the expression names no probability and no column".into(), 0..self.text.len(), "") });
         }
         Ok(())
@@ -174,8 +175,8 @@ impl<'a> Parser<'a> {
     }
 
     fn variable(&mut self, name: &str, span: Range<usize>) -> Result<(), Fault> {
-        if !self.names.contains(&name) {
-            return Err(self.unknown(name, span));
+        if let Some(names) = self.names.filter(|names| !names.contains(&name)) {
+            return Err(self.unknown(names, name, span));
         }
         let at = self.variables.iter().position(|v| v == name).unwrap_or_else(|| {
             self.variables.push(name.to_owned());
@@ -185,21 +186,16 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn unknown(&self, name: &str, span: Range<usize>) -> Fault {
+    fn unknown(&self, names: &[&str], name: &str, span: Range<usize>) -> Fault {
         // `p_add-to-cart` is read as `p_add` minus …: perhaps a name that needs braces starts here.
-        let longer = self.names.iter().filter(|n| !is_bare(n) && self.text[span.start..].starts_with(**n)).max_by_key(|n| n.len());
-        let near = longer.copied().or_else(|| nearest(name, self.names));
+        let longer = names.iter().filter(|n| !is_bare(n) && self.text[span.start..].starts_with(**n)).max_by_key(|n| n.len());
+        let near = longer.copied().or_else(|| nearest(name, names));
         let mut help: Vec<String> = near.map(|near| format!("did you mean `{}`?", quoted(near))).into_iter().collect();
-        help.push(self.there_are());
+        help.push(there_are(names));
         Fault {
             help,
             ..fault_of("unknown-name", format!("unknown name `{name}` in the expression"), span, "no probability or column of this name")
         }
-    }
-
-    fn there_are(&self) -> String {
-        let names: Vec<String> = self.names.iter().map(|n| quoted(n)).collect();
-        format!("names there are: {}", names.join(", "))
     }
 
     /// The name has been read, `(` is next.
@@ -280,6 +276,10 @@ impl<'a> Parser<'a> {
     }
 }
 
+fn there_are(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|n| quoted(n)).collect();
+    format!("names there are: {}", names.join(", "))
+}
 fn fault(message: String, span: Range<usize>, label: &str) -> Fault {
     fault_of("expression", message, span, label)
 }
