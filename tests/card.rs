@@ -80,7 +80,7 @@ fn manual_pages_of_all_commands() {
     says(&t.text("pages/esmm-funnel-synth-aliccp.1"), &["vocab\\-scale"]);
     // A page for every command there is.
     let help = t.ok("--help").stdout;
-    let commands = help.split_once("Commands:\n").unwrap().1.lines().take_while(|l| l.starts_with("  "));
+    let commands = help.split_once("Commands:\n").unwrap().1.lines().take_while(|l| l.starts_with("  ")).filter(|l| !l.starts_with("   "));
     for name in commands.filter_map(|l| l.split_whitespace().next()).filter(|n| *n != "help") {
         assert!(t.exists(&format!("pages/esmm-funnel-{name}.1")), "no page of {name}");
     }

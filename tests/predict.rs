@@ -9,6 +9,7 @@ use arrow::datatypes::Float64Type;
 use common::log::{Row, csv, parquet, rows, rows_of};
 use common::table::Table;
 use common::{PROJECT, Sandbox, says};
+use esmm_funnel_core::run::RunFolder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -83,9 +84,7 @@ fn a_folder_holds_the_bits_of_a_file_and_of_an_evaluation() {
     let manifest = t.json("cut/predict.json");
     assert_eq!((manifest["status"].as_str(), manifest["rows"].as_u64()), (Some("finished"), Some(30_000)));
     assert_eq!((manifest["run"].as_str(), manifest["partition_rows"].as_u64()), (Some("run"), Some(7000)));
-    let step = t.checkpoint("run", "final");
-    let state = t.json(&format!("{step}/state.json"));
-    let version = format!("{}-{}", step.rsplit('/').next().unwrap(), state["files"]["model.safetensors"]["xxh3"].as_str().unwrap());
+    let version = esmm_funnel_core::score::version(&RunFolder::open(&t.path("run")).unwrap(), true).unwrap();
     assert_eq!(manifest["model"], version.as_str());
     assert_eq!(manifest["inputs"][0]["name"], "all.parquet");
     assert!(manifest["inputs"][0]["fingerprint"].as_str().unwrap().contains(" bytes, modified "));
@@ -162,7 +161,7 @@ fn a_killed_try_goes_on_by_whole_parts() {
     refused("run --data many.csv --out out --partition-rows 9000 --shard 1/2", "in 1 shards, now 2");
     refused("run --data many.csv a.csv --out out --partition-rows 9000", "from other inputs (`many.csv`, now `many.csv`, `a.csv`)");
     t.ok("run log.toml --out other --seed 77");
-    refused("other --data many.csv --out out --partition-rows 9000", "with another model (`step-");
+    refused("other --data many.csv --out out --partition-rows 9000", "with another model (`");
     t.write("many.csv", csv(&many[1..], false));
     refused("run --data many.csv --out out --partition-rows 9000", "before `many.csv` changed (");
     assert_eq!(times(&t, "out"), again);

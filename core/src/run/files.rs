@@ -10,13 +10,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// What `write` gives, or the file system; the file aside is removed.
 pub fn replace_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-    write_aside(path, |aside| {
-        let mut out = BufWriter::new(File::create(aside)?);
-        write(&mut out)?;
-        out.flush()?;
-        out.get_ref().sync_all()?;
-        Ok(())
-    })
+    write_aside(path, |aside| write_file(aside, write))
 }
 
 /// Lets `write` fill a file or folder beside `path`, then puts it in its place. A folder that is in the way is removed first.
@@ -24,16 +18,35 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Res
 /// # Errors
 /// What `write` gives, or the file system; what stood aside is removed, and `path` is as before.
 pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let aside = aside(path);
-    remove(&aside)?;
-    let result = write(&aside).and_then(|()| {
+    write_at(&aside(path, ""), path, write)
+}
+
+/// [`replace_file`] by one of several processes that may do so at the same time, each `by` another name.
+///
+/// # Errors
+/// As [`replace_file`].
+pub fn replace_file_by(by: &str, path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    write_at(&aside(path, by), path, |aside| write_file(aside, write))
+}
+
+fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    write(&mut out)?;
+    out.flush()?;
+    out.get_ref().sync_all()?;
+    Ok(())
+}
+
+fn write_at(aside: &Path, path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    remove(aside)?;
+    let result = write(aside).and_then(|()| {
         if path.is_dir() {
             fs::remove_dir_all(path)?;
         }
-        put(&aside, path)
+        put(aside, path)
     });
     if result.is_err() {
-        remove(&aside).ok();
+        remove(aside).ok();
     }
     result.with_context(|| format!("writing `{}` (what was there before is untouched)", path.display()))
 }
@@ -49,9 +62,9 @@ pub(crate) fn put(aside: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn aside(path: &Path) -> PathBuf {
+fn aside(path: &Path, by: &str) -> PathBuf {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.partial"))
+    path.with_file_name(format!(".{name}{by}.partial"))
 }
 fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {

@@ -14,7 +14,7 @@ mod tensorboard;
 pub(crate) use checkpoint::write_tensors;
 pub use checkpoint::{Checkpoint, CheckpointIndex, CheckpointState, Loaded, Tensors};
 pub(crate) use files::put;
-pub use files::{replace_file, write_aside};
+pub use files::{replace_file, replace_file_by, write_aside};
 pub use folder::{RunFolder, find_run};
 pub use journal::{Journal, Line};
 pub use manifest::{DataManifest, Durations, InputManifest, Manifest, Status};

@@ -9,7 +9,7 @@ use super::predict::RowScorer;
 use super::writer::Writer;
 use super::{Partition, Scorer};
 use crate::data::source::SharedSource;
-use crate::run::replace_file;
+use crate::run::{replace_file, replace_file_by};
 use anyhow::{Context, Result, bail};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fs::{self, File, TryLockError};
@@ -178,7 +178,9 @@ impl Folder {
             }
         }
         let Some(whole) = PredictManifest::merge(all) else { return Ok(false) };
-        replace_file(&self.path.join(manifest_name(Shard::WHOLE)), |w| Ok(serde_json::to_writer_pretty(w, &whole)?))?;
+        // Two shards may be the last at once.
+        let by = format!("-{}", self.shard.index());
+        replace_file_by(&by, &self.path.join(manifest_name(Shard::WHOLE)), |w| Ok(serde_json::to_writer_pretty(w, &whole)?))?;
         Ok(true)
     }
 }

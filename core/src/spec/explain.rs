@@ -443,7 +443,7 @@ mod tests {
         says(&["stage.label"], &["stage.label\n"]);
         says(&["data.orphan_labels"], &["\"clear_child\"  Read the child as 0", "default: \"error\""]);
         says(&["split"], &["kind = \"column\"", "train_through  ", "required"]);
-        says(&["train.optimizer.lr"], &["default: 0.001 (adam), 0.01 (adagrad, sgd)"]);
+        says(&["train.optimizer.lr"], &["default: 0.001 (adam, row_adam), 0.01 (adagrad, row_adagrad, sgd)"]);
         says(&["train.optimizer"], &["default: { kind = \"adam\", lr = 0.001", "Adagrad (Duchi et al. 2011)."]);
         says(&["feature.transform.bucketize.quantiles"], &["type: a whole number, 1 or more"]);
     }

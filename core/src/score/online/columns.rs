@@ -4,7 +4,7 @@
 use crate::data::Layout;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, FixedSizeListArray, Float64Array, LargeListArray, ListArray, ListBuilder, StringArray,
-    StringBuilder, new_null_array,
+    StringBuilder, make_array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -188,6 +188,13 @@ impl OnlineColumn {
             DataType::Float16 | DataType::Float32 | DataType::Float64 if !self.floats => None,
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => None,
             DataType::Dictionary(_, inner) if inner.is_floating() && !self.floats => None,
+            // Arrow would look the zone up by its name; the moment is the same without.
+            DataType::Timestamp(unit, Some(_)) => {
+                let moments = array.to_data().into_builder().data_type(DataType::Timestamp(*unit, None)).build().ok()?;
+                let texts = cast(&make_array(moments), &DataType::Utf8)?;
+                let texts = texts.as_string::<i32>().iter().map(|t| t.map(|t| format!("{t}Z")));
+                Some(Arc::new(texts.collect::<StringArray>()))
+            }
             _ => cast(array, &DataType::Utf8),
         }
     }

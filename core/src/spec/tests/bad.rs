@@ -467,7 +467,7 @@ fn plugins_registered_twice() {
 fn truth_of_some_stages() {
     let one = "probability = \"p\"\noutcome = \"y\"\n";
     let text = bad(&format!("{FUNNEL}[data.truth.purchse]\n{one}[feature.a]\nkind = \"id\"\ncolumns = [\"p\"]\n"));
-    says(&text, &["[data.truth]: no stage `purchse`", "did you mean `purchase`?", "no truth of `click`, `purchase`"]);
+    says(&text, &["no truth of `click`, `purchase`", "[data.truth]: no stage `purchse`", "did you mean `purchase`?"]);
     says(&text, &["column `p` is the truth of stage `purchse`, so feature `a` cannot read it"]);
     says(&bad(&format!("{FUNNEL}[data.truth.click]\nprobability = \"p\"\n")), &["`[data.truth.click]` has no `outcome`"]);
 }
