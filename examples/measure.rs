@@ -64,7 +64,7 @@ fn product(out: &mut [f32], (m, n, k): (usize, usize, usize), a: Matrix<'_>, b: 
     let (b, b_row, b_col) = (b.0.as_ptr(), b.1 as isize, b.2 as isize);
     // SAFETY: the slices are as long as the strides reach, which are those of the matrices or of their transposes.
     unsafe {
-        gemm::gemm(m, n, k, out.as_mut_ptr(), 1, n as isize, false, a, a_col, a_row, b, b_col, b_row, 0.0, 1.0, false, false, false, on)
+        gemm::gemm(m, n, k, out.as_mut_ptr(), 1, n as isize, false, a, a_col, a_row, b, b_col, b_row, 0.0, 1.0, false, false, false, on);
     }
 }
 
@@ -155,10 +155,10 @@ fn score(run: &str) -> Result<()> {
         each.push(started.elapsed().as_secs_f64() * 1e6);
     }
     each.sort_by(f64::total_cmp);
-    let at = |share: f64| each.get((each.len() as f64 * share) as usize).copied().context("the test part is empty");
+    let at = |percent: usize| each.get(each.len() * percent / 100).copied().context("the test part is empty");
     say(&serde_json::json!({
         "result": "infer", "impl": "esmm-funnel", "infer_batch": SCORE_ROWS, "infer_samples_per_s": rows as f64 / seconds,
-        "single_row_us_p50": at(0.5)?, "single_row_us_p99": at(0.99)?,
+        "single_row_us_p50": at(50)?, "single_row_us_p99": at(99)?,
     }));
     Ok(())
 }

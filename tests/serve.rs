@@ -447,6 +447,7 @@ fn another_run_takes_over_without_a_lost_request() {
     let version = |answer: Answer| answer.ok().json()["model"].as_str().unwrap().to_owned();
     let before = version(server.score(&body));
     let stop = std::sync::atomic::AtomicBool::new(false);
+    let answers = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|s| {
         let busy: Vec<_> = (0..3)
             .map(|_| {
@@ -454,15 +455,24 @@ fn another_run_takes_over_without_a_lost_request() {
                     let mut seen = std::collections::BTreeSet::new();
                     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                         seen.insert(version(server.score(&body)));
+                        answers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                     seen.len()
                 })
             })
             .collect();
+        // Each of them has had an answer of the first model, and has one of the second.
+        let wait = |more: usize| {
+            let enough = answers.load(std::sync::atomic::Ordering::Relaxed) + more;
+            while answers.load(std::sync::atomic::Ordering::Relaxed) < enough {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait(30);
         link("b");
         server.signal("-HUP");
         server.tells("answers now");
-        std::thread::sleep(Duration::from_millis(100));
+        wait(30);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(busy.into_iter().map(|b| b.join().unwrap()).any(|seen| seen == 2));
     });

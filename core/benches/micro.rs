@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p esmm-funnel-core` (with `auc_50m`, which takes 2 GB: `-- --ignored auc_50m`).
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use esmm_funnel_core::data::{BagBatch, BagField, Batch, Field, Fields, GroupBatch, GroupFields, TableShape};

@@ -196,6 +196,7 @@ impl<'de> de::DeserializeSeed<'de> for Item<'_> {
         deserializer.deserialize_any(self)
     }
 }
+#[allow(clippy::elidable_lifetime_names)]
 impl<'de> Visitor<'de> for Item<'_> {
     type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

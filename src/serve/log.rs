@@ -140,6 +140,7 @@ pub fn schema(served: &Served) -> Result<SchemaRef> {
     fields.extend(served.online.names().iter().map(|n| Field::new(n, DataType::Float64, true)));
     let mut names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
     names.sort_unstable();
+    #[allow(clippy::index_refutable_slice)]
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
         bail!("`--log`: the log would have two columns `{}`; rename the column of the data", twice[0]);
     }
@@ -270,6 +271,7 @@ impl Writer {
         }
     }
     fn write(&mut self, batch: &Logged) -> Result<()> {
+        #[allow(clippy::single_match_else)]
         let file = match &mut self.open {
             Some(file) => file,
             None => {

@@ -144,6 +144,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// Cells that could not be read, all of them at once.
+    #[allow(clippy::type_complexity)]
     pub(super) fn finish(self) -> Result<(Vec<StoredEntities>, Vec<String>, Vec<Dictionary>), Diagnostics> {
         self.faults.check()?;
         let entities = self.layout.groups[1..].iter().zip(&self.known.entities).map(|(group, e)| {

@@ -106,6 +106,9 @@ impl Rows<'_> {
     }
 }
 
+/// Of a tower and a chunk: its logits, and its activations per layer.
+type Piece<'a> = (&'a mut [f32], Vec<&'a mut [f32]>);
+
 /// Per tower `[B]`: the logits. What backward needs stays in the workspace.
 pub(crate) fn forward(rows: &Rows<'_>, workspace: &mut Workspace) -> Vec<Vec<f32>> {
     let Workspace { activations, shared, .. } = workspace;
@@ -133,8 +136,8 @@ pub(crate) fn forward(rows: &Rows<'_>, workspace: &mut Workspace) -> Vec<Vec<f32
     }
     let chunk = rows.chunk();
     let mut logits: Vec<Vec<f32>> = vec![vec![0.0; rows.size]; towers];
-    // Chunk by chunk: per tower its logits, and its activations per layer.
-    let mut pieces: Vec<Vec<(&mut [f32], Vec<&mut [f32]>)>> = (0..rows.size.div_ceil(chunk)).map(|_| Vec::with_capacity(towers)).collect();
+    // Chunk by chunk: of each tower.
+    let mut pieces: Vec<Vec<Piece<'_>>> = (0..rows.size.div_ceil(chunk)).map(|_| Vec::with_capacity(towers)).collect();
     for (t, (activations, logits)) in activations.iter_mut().zip(&mut logits).enumerate() {
         let layers = activations.iter_mut().zip(&rows.towers[t].0.hidden);
         let mut layers: Vec<_> = layers.map(|(a, layer)| a.chunks_mut(chunk * layer.outputs)).collect();
@@ -143,7 +146,7 @@ pub(crate) fn forward(rows: &Rows<'_>, workspace: &mut Workspace) -> Vec<Vec<f32
         }
     }
     let shared = &*shared;
-    let one = |(at, piece): (usize, Vec<(&mut [f32], Vec<&mut [f32]>)>)| {
+    let one = |(at, piece): (usize, Vec<Piece<'_>>)| {
         for (t, (logits, mut layers)) in piece.into_iter().enumerate() {
             let from = at * chunk;
             forward_chunk(rows, t, from..from + logits.len(), &shared[t], &mut layers, logits);
@@ -353,6 +356,9 @@ fn sum_lanes(lanes: &mut [Lane]) -> &mut [f32] {
     &mut sum.parameters
 }
 
+/// An input, and the gradients of its shared parts, each with its place.
+type Found = (usize, Vec<(usize, Vec<f32>)>);
+
 /// Shared parts: the first layer's gradient summed per member, then multiplied once per member.
 fn shared_backward(rows: &Rows<'_>, first: &[Vec<f32>], sum: &mut [f32], inputs: &mut [Vec<Vec<f32>>]) {
     // Rows by member, for each shared part of each input.
@@ -368,7 +374,6 @@ fn shared_backward(rows: &Rows<'_>, first: &[Vec<f32>], sum: &mut [f32], inputs:
             jobs.push((t, input, own));
         }
     }
-    type Found = (usize, Vec<(usize, Vec<f32>)>);
     let one = |(t, input, own): (usize, usize, &mut [f32])| -> Found {
         let layer = &rows.towers[t].0.hidden[0];
         let shared = rows.parts(t).enumerate().filter_map(|(p, part)| Some((p, part, by_member[input][p].as_ref()?)));
@@ -402,7 +407,9 @@ impl Members {
     #[allow(clippy::cast_possible_truncation)]
     fn of(index: &[u32], members: usize) -> Self {
         let mut starts = vec![0u32; members + 1];
-        index.iter().for_each(|m| starts[*m as usize + 1] += 1);
+        for m in index {
+            starts[*m as usize + 1] += 1;
+        }
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
@@ -438,7 +445,9 @@ impl Members {
 fn rectify(h: &mut [f32], bias: &[f32], width: usize) {
     Arch::new().dispatch(|| {
         if bias.is_empty() {
-            h.iter_mut().for_each(|h| *h = h.max(0.0));
+            for h in h.iter_mut() {
+                *h = h.max(0.0);
+            }
             return;
         }
         for h in h.chunks_exact_mut(width) {

@@ -54,7 +54,9 @@ impl Model {
         let embedded = self.embed_on_host(batch, &mut workspace);
         let mut logits = kernel::forward(&self.rows(perceptrons, batch, &embedded), &mut workspace);
         for (z, bias) in logits.iter_mut().zip(&self.biases) {
-            z.iter_mut().for_each(|z| *z += bias);
+            for z in z.iter_mut() {
+                *z += bias;
+            }
         }
         give_back(embedded, &mut workspace);
         logits

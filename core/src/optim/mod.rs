@@ -90,6 +90,8 @@ impl Rule {
     ///
     /// # Panics
     /// If the slices' lengths do not fit.
+    // Compiled into its caller's loop, for the vectors that the caller has chosen.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     pub fn apply(&self, weights: &mut [f32], gradient: &[f32], state: &mut [f32], scale: f32) {
         assert_eq!(weights.len(), gradient.len());
@@ -138,6 +140,7 @@ impl Rule {
 }
 
 /// Mean over a row of its squared gradient.
+#[allow(clippy::inline_always)]
 #[inline(always)]
 fn mean_square(weights: &[f32], gradient: &[f32], l2: f32, scale: f32) -> f32 {
     let square = |(w, g): (&f32, &f32)| (g * scale + l2 * w).powi(2);

@@ -25,7 +25,15 @@ fn users(from: usize) -> RecordBatch {
 fn rows(from: usize) -> RecordBatch {
     let line = |r: usize| {
         let user = (r * 7) % 43;
-        format!("u{user},i{},{},k{r},{}.5,d{},{},{}", r % 17, r % 3, r % 9, r % 4, u8::from(r % 3 == 0), u8::from(r % 6 == 0))
+        format!(
+            "u{user},i{},{},k{r},{}.5,d{},{},{}",
+            r % 17,
+            r % 3,
+            r % 9,
+            r % 4,
+            u8::from(r.is_multiple_of(3)),
+            u8::from(r.is_multiple_of(6))
+        )
     };
     text(&format!("u,item,shop,k,price,day,click,buy\n{}", (from..from + 120).map(line).collect::<Vec<_>>().join("\n")))
 }
@@ -132,7 +140,7 @@ fn whole() -> Files {
     let prepared = go(cache.path(), &log(1, usize::MAX).0, |_| false).result.unwrap();
     assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1);
     let meta = prepared.store.meta();
-    assert!(meta.rows == known_users() as u64 && meta.left_out.len() == 3, "{meta:?}");
+    assert!(meta.rows == known_users() as u64 && meta.left_out.len() == 2, "{meta:?}");
     prepared.store.verify().unwrap();
     files(prepared.store.dir())
 }

@@ -171,6 +171,7 @@ impl Input {
         moved
     }
     /// The parts as host values: `[N, W]`, W, and the member of each row.
+    #[allow(clippy::type_complexity)]
     pub(super) fn host_parts(&self) -> Vec<(&[f32], usize, Option<Vec<u32>>)> {
         let index = |p: &HostPart| p.index.as_ref().map(|index| index.iter().filter_map(|m| u32::try_from(*m).ok()).collect());
         self.parts.iter().map(|p| (p.values.as_slice(), p.width, index(p))).collect()
