@@ -50,7 +50,7 @@ pub struct Summary {
     /// Groups in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gauc_groups: Option<u64>,
-    /// The mean of AUCs inside of batches, where it is asked for; see [`BatchMean`].
+    /// The mean of AUCs inside of batches, where it is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_auc: Option<BatchMean>,
     /// The same for the true probabilities, where they are known.
