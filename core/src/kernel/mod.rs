@@ -6,7 +6,9 @@
 //! the number of rows alone, so that the same seed gives the same bits on any number of threads.
 
 mod gemm;
+mod passes;
 mod perceptron;
+mod shared;
 mod workspace;
 
 pub(crate) use perceptron::{Layer, Part, Perceptron, Rows, backward, forward};

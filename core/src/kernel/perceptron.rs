@@ -4,6 +4,8 @@
 //! first layer once per member and then added to the rows; backward, the rows' gradients are summed per member before they are multiplied.
 
 use super::gemm::{View, multiply};
+use super::passes::{add_columns, add_members, back_through_head, dot_rows, mask, rectify};
+use super::shared::shared_backward;
 use super::workspace::{Lane, Workspace, resize};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -37,7 +39,7 @@ impl Perceptron {
         self.hidden.iter().chain([&self.head])
     }
     /// Number of parameters.
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.layers().map(|l| l.weight.len() + l.bias.len()).sum()
     }
     /// A vector of all parameters' gradients → each layer's weight and bias, the head's last.
@@ -62,10 +64,10 @@ pub(crate) struct Part<'a> {
     pub index: Option<&'a [u32]>,
 }
 impl Part<'_> {
-    fn members(&self) -> usize {
+    pub(super) fn members(&self) -> usize {
         self.values.len() / self.width
     }
-    fn view(&self) -> View<'_> {
+    pub(super) fn view(&self) -> View<'_> {
         View::new(self.values, self.members(), self.width)
     }
     fn rows(&self, rows: &Range<usize>) -> View<'_> {
@@ -85,7 +87,7 @@ pub(crate) struct Rows<'a> {
 }
 impl Rows<'_> {
     /// The parts of a tower's input, each with its rows of the first layer's weight: where they start, and how many values they are.
-    fn parts(&self, tower: usize) -> impl Iterator<Item = (Part<'_>, Range<usize>)> {
+    pub(super) fn parts(&self, tower: usize) -> impl Iterator<Item = (Part<'_>, Range<usize>)> {
         let (perceptron, input) = self.towers[tower];
         let (outputs, mut first) = (perceptron.hidden[0].outputs, 0);
         self.inputs[input].iter().map(move |part| {
@@ -97,7 +99,7 @@ impl Rows<'_> {
     fn shared(&self, tower: usize) -> impl Iterator<Item = (Part<'_>, Range<usize>)> {
         self.parts(tower).filter(|(part, _)| part.index.is_some())
     }
-    fn has_shared(&self, tower: usize) -> bool {
+    pub(super) fn has_shared(&self, tower: usize) -> bool {
         self.shared(tower).next().is_some()
     }
     /// Rows of a chunk: few enough for a core's cache, and enough chunks for several cores. It depends on B alone.
@@ -354,155 +356,4 @@ fn sum_lanes(lanes: &mut [Lane]) -> &mut [f32] {
         });
     }
     &mut sum.parameters
-}
-
-/// An input, and the gradients of its shared parts, each with its place.
-type Found = (usize, Vec<(usize, Vec<f32>)>);
-
-/// Shared parts: the first layer's gradient summed per member, then multiplied once per member.
-fn shared_backward(rows: &Rows<'_>, first: &[Vec<f32>], sum: &mut [f32], inputs: &mut [Vec<Vec<f32>>]) {
-    // Rows by member, for each shared part of each input.
-    let by_member: Vec<Vec<Option<Members>>> =
-        rows.inputs.iter().map(|parts| parts.iter().map(|p| p.index.map(|index| Members::of(index, p.members()))).collect()).collect();
-    // Each tower by itself; its gradient of a shared part is added to the input's afterwards, in order.
-    let mut rest = sum;
-    let mut jobs = Vec::new();
-    for (t, &(perceptron, input)) in rows.towers.iter().enumerate() {
-        let (own, others) = std::mem::take(&mut rest).split_at_mut(perceptron.len());
-        rest = others;
-        if rows.has_shared(t) {
-            jobs.push((t, input, own));
-        }
-    }
-    let one = |(t, input, own): (usize, usize, &mut [f32])| -> Found {
-        let layer = &rows.towers[t].0.hidden[0];
-        let shared = rows.parts(t).enumerate().filter_map(|(p, part)| Some((p, part, by_member[input][p].as_ref()?)));
-        let found = shared.map(|(p, (part, weight), members)| {
-            let d = members.sum(&first[t], layer.outputs);
-            let d = View::new(&d, part.members(), layer.outputs);
-            multiply(&mut own[weight.clone()], true, part.view().t(), d);
-            let mut dx = vec![0.0; part.values.len()];
-            multiply(&mut dx, false, d, View::new(&layer.weight[weight], part.width, layer.outputs).t());
-            (p, dx)
-        });
-        (input, found.collect())
-    };
-    let found: Vec<Found> = jobs.into_par_iter().map(one).collect();
-    let mut seen = vec![false; rows.inputs.len()];
-    for (input, parts) in found {
-        for (p, dx) in parts {
-            let sum = &mut inputs[input][p];
-            if seen[input] { sum.iter_mut().zip(&dx).for_each(|(s, d)| *s += d) } else { *sum = dx }
-        }
-        seen[input] = true;
-    }
-}
-
-/// The rows of each member.
-struct Members {
-    starts: Vec<u32>,
-    rows: Vec<u32>,
-}
-impl Members {
-    #[allow(clippy::cast_possible_truncation)]
-    fn of(index: &[u32], members: usize) -> Self {
-        let mut starts = vec![0u32; members + 1];
-        for m in index {
-            starts[*m as usize + 1] += 1;
-        }
-        for i in 1..starts.len() {
-            starts[i] += starts[i - 1];
-        }
-        let (mut next, mut rows) = (starts.clone(), vec![0; index.len()]);
-        for (row, m) in index.iter().enumerate() {
-            let at = &mut next[*m as usize];
-            rows[*at as usize] = row as u32;
-            *at += 1;
-        }
-        Self { starts, rows }
-    }
-    /// `d` is `[B, H]`; gives `[N, H]`, each row's summands in order of the batch.
-    fn sum(&self, d: &[f32], width: usize) -> Vec<f32> {
-        let mut out = vec![0.0; (self.starts.len() - 1) * width];
-        out.par_chunks_mut(32 * width).enumerate().for_each(|(i, out)| {
-            Arch::new().dispatch(|| {
-                for (j, out) in out.chunks_exact_mut(width).enumerate() {
-                    let m = i * 32 + j;
-                    for row in &self.rows[self.starts[m] as usize..self.starts[m + 1] as usize] {
-                        let from = &d[*row as usize * width..][..width];
-                        out.iter_mut().zip(from).for_each(|(o, d)| *o += d);
-                    }
-                }
-            });
-        });
-        out
-    }
-}
-
-// What stands between two products, each in one pass. `Arch` compiles a closure for the widest vectors that the processor has.
-
-/// `h ← max(h + bias, 0)`.
-fn rectify(h: &mut [f32], bias: &[f32], width: usize) {
-    Arch::new().dispatch(|| {
-        if bias.is_empty() {
-            for h in h.iter_mut() {
-                *h = h.max(0.0);
-            }
-            return;
-        }
-        for h in h.chunks_exact_mut(width) {
-            h.iter_mut().zip(bias).for_each(|(h, b)| *h = (*h + b).max(0.0));
-        }
-    });
-}
-/// `h[row] += product[index[row]]`.
-fn add_members(h: &mut [f32], product: &[f32], width: usize, index: &[u32]) {
-    Arch::new().dispatch(|| {
-        for (h, member) in h.chunks_exact_mut(width).zip(index) {
-            let from = &product[*member as usize * width..][..width];
-            h.iter_mut().zip(from).for_each(|(h, p)| *h += p);
-        }
-    });
-}
-/// `out[row] = Σ h[row]·weight + bias`.
-fn dot_rows(h: &[f32], weight: &[f32], width: usize, bias: f32, out: &mut [f32]) {
-    const LANES: usize = 16;
-    Arch::new().dispatch(|| {
-        let weight = &weight[..width];
-        for (h, out) in h.chunks_exact(width).zip(out.iter_mut()) {
-            let mut sums = [0.0f32; LANES];
-            let (a, b) = (h.chunks_exact(LANES), weight.chunks_exact(LANES));
-            let tail: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-            for (a, b) in a.zip(b) {
-                for i in 0..LANES {
-                    sums[i] += a[i] * b[i];
-                }
-            }
-            *out = sums.iter().sum::<f32>() + tail + bias;
-        }
-    });
-}
-/// `d[row] = dz[row]·head` where `h > 0`, and `weight += Σ dz[row]·h[row]`.
-fn back_through_head(d: &mut [f32], h: &[f32], dz: &[f32], head: &[f32], weight: &mut [f32]) {
-    let width = head.len();
-    Arch::new().dispatch(|| {
-        for ((d, h), dz) in d.chunks_exact_mut(width).zip(h.chunks_exact(width)).zip(dz) {
-            for ((d, h), (head, weight)) in d.iter_mut().zip(h).zip(head.iter().zip(weight.iter_mut())) {
-                *d = if *h > 0.0 { dz * head } else { 0.0 };
-                *weight += dz * h;
-            }
-        }
-    });
-}
-/// `sums += Σ d[row]`.
-fn add_columns(sums: &mut [f32], d: &[f32]) {
-    Arch::new().dispatch(|| {
-        for d in d.chunks_exact(sums.len()) {
-            sums.iter_mut().zip(d).for_each(|(s, d)| *s += d);
-        }
-    });
-}
-/// `d ← 0` where the unit was off.
-fn mask(d: &mut [f32], h: &[f32]) {
-    Arch::new().dispatch(|| d.iter_mut().zip(h).for_each(|(d, h)| *d = if *h > 0.0 { *d } else { 0.0 }));
 }
