@@ -1,13 +1,11 @@
 //! `calibrate`: correct the probabilities of a finished run, stage by stage, and say what that did to rows it was not fitted on.
 
-use super::{RUNS, encoding, store_dir};
-use crate::STOP;
+use super::{RUNS, encoding, preparing, store_dir};
 use crate::cli::Global;
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, count, table};
 use anyhow::{Result, bail};
 use esmm_funnel_core::calibration::{Calibration, Method};
-use esmm_funnel_core::data::PrepareOptions;
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
 use esmm_funnel_core::metrics::Evaluation;
@@ -74,14 +72,7 @@ pub fn run(args: &Args, global: &Global, ui: &Ui) -> Result<Exit> {
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
     let scoring = RowProgress::new(ui, "scoring");
-    let prepare = PrepareOptions {
-        cache_dir: &store,
-        show_values: global.show_values,
-        verify: false,
-        layout: None,
-        progress: &progress,
-        stop: &STOP,
-    };
+    let prepare = preparing(&store, global, &progress);
     let files = (!args.data.is_empty()).then_some(args.data.as_slice());
     let options = CalibrateOptions { method, stages, keep_rates, files, progress: &|rows| scoring.show(rows, "") };
     let calibrated = scorer.calibrate(&options, &prepare)?;

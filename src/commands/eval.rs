@@ -1,12 +1,10 @@
 //! `eval`: the test part of a finished run, or all rows of other files.
 
 use super::metrics_text::{metrics_text, values_text};
-use super::{RUNS, check_targets, encoding, expectations, gates, open_scorer, store_dir};
-use crate::STOP;
+use super::{RUNS, check_targets, encoding, expectations, gates, open_scorer, preparing, store_dir};
 use crate::cli::Global;
 use crate::ui::{Exit, Ui};
 use anyhow::Result;
-use esmm_funnel_core::data::PrepareOptions;
 use esmm_funnel_core::run::find_run;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -37,14 +35,7 @@ pub fn run(args: &Args, global: &Global, ui: &Ui) -> Result<Exit> {
     let store = store_dir(global);
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
-    let options = PrepareOptions {
-        cache_dir: &store,
-        show_values: global.show_values,
-        verify: false,
-        layout: None,
-        progress: &progress,
-        stop: &STOP,
-    };
+    let options = preparing(&store, global, &progress);
     let files = (!args.data.is_empty()).then_some(args.data.as_slice());
     let evaluation = scorer.evaluate(files, &args.values, &options)?;
     let part = if files.is_some() { "data" } else { "test" };

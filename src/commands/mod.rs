@@ -30,6 +30,7 @@ use crate::cli::{Cli, Command, Global, NewCommand, SetArgs, SynthCommand};
 use crate::progress::RowProgress;
 use crate::ui::{Exit, Ui, plural};
 use anyhow::{Context, Result, bail};
+use esmm_funnel_core::data::{PrepareOptions, PrepareProgress};
 use esmm_funnel_core::device::{Chosen, cpu};
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
 use esmm_funnel_core::diagnostic::{Diagnostic, Severity};
@@ -118,12 +119,7 @@ fn open_scorer(folder: &RunFolder, uncalibrated: bool, ui: &Ui) -> Result<Scorer
 }
 
 /// Options of a session on `device`.
-fn session<'a>(
-    device: Chosen,
-    store: &'a Path,
-    global: &Global,
-    progress: &'a dyn Fn(esmm_funnel_core::data::PrepareProgress),
-) -> SessionOptions<'a> {
+fn session<'a>(device: Chosen, store: &'a Path, global: &Global, progress: &'a dyn Fn(PrepareProgress)) -> SessionOptions<'a> {
     SessionOptions {
         argv: std::env::args().collect(),
         device,
@@ -134,6 +130,11 @@ fn session<'a>(
         progress,
         predictions: false,
     }
+}
+
+/// How rows are prepared that a finished run scores.
+fn preparing<'a>(store: &'a Path, global: &Global, progress: &'a dyn Fn(PrepareProgress)) -> PrepareOptions<'a> {
+    PrepareOptions { cache_dir: store, show_values: global.show_values, verify: false, layout: None, progress, stop: &STOP }
 }
 
 /// A progress line for encoding.

@@ -1,13 +1,12 @@
 //! `report`: a run as a page for people; `run` and `resume` write the same at their end.
 
-use super::{RUNS, encoding, store_dir};
-use crate::STOP;
+use super::{RUNS, encoding, preparing, store_dir};
 use crate::cli::Global;
 use crate::report::facts::Scored;
 use crate::report::{self, Facts};
 use crate::ui::{Exit, Ui, chain};
 use anyhow::{Result, bail};
-use esmm_funnel_core::data::{Dataset, Part, PrepareOptions};
+use esmm_funnel_core::data::{Dataset, Part};
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::run::{RunFolder, find_run};
 use esmm_funnel_core::score::{Scorer, collect, evaluate};
@@ -50,14 +49,7 @@ pub(super) fn rows_of(scorer: &Scorer, files: &[PathBuf], global: &Global, ui: &
     let store = store_dir(global);
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
-    let options = PrepareOptions {
-        cache_dir: &store,
-        show_values: global.show_values,
-        verify: false,
-        layout: None,
-        progress: &progress,
-        stop: &STOP,
-    };
+    let options = preparing(&store, global, &progress);
     scorer.rows((!files.is_empty()).then_some(files), &options)
 }
 

@@ -2,13 +2,12 @@
 
 use super::Args;
 use super::resamples::{Draw, Progress, measure_run};
-use crate::STOP;
 use crate::cli::Global;
-use crate::commands::{RUNS, encoding};
+use crate::commands::{RUNS, encoding, preparing};
 use crate::progress::RowProgress;
 use crate::ui::{Ui, count, plural};
 use anyhow::{Context, Result, bail};
-use esmm_funnel_core::data::{Dataset, Part, PrepareOptions};
+use esmm_funnel_core::data::{Dataset, Part};
 use esmm_funnel_core::device::cpu;
 use esmm_funnel_core::diagnostic::suggest::did_you_mean;
 use esmm_funnel_core::metrics::{Contestant, Resampled, Scores, SpaceColumns, columns, placements};
@@ -252,8 +251,7 @@ fn score(run: &Run, args: &Args, store: &Path, global: &Global, ui: &Ui) -> Resu
     let scorer = Scorer::open(&run.folder, &cpu())?;
     let encoding = encoding(ui);
     let progress = |p| encoding.prepare(p);
-    let options =
-        PrepareOptions { cache_dir: store, show_values: global.show_values, verify: false, layout: None, progress: &progress, stop: &STOP };
+    let options = preparing(store, global, &progress);
     let files = (!args.data.is_empty()).then_some(args.data.as_slice());
     let (dataset, scores) = scorer.score(files, &options).with_context(|| format!("scoring with `{}`", run.folder.path.display()))?;
     Ok((dataset, scores, scorer))
